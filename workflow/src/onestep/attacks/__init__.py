@@ -1,0 +1,1 @@
+"""Attacks: algorithms that find a sign change; they know nothing of papers."""

@@ -1,0 +1,1 @@
+"""Image data: where it comes from and how it becomes two classes."""

@@ -1,0 +1,1 @@
+"""Networks: functions with a value, an input gradient and a value along a ray."""

@@ -1,0 +1,1 @@
+"""The paper singlestep: one gradient step on random ReLU networks."""

@@ -1,0 +1,1 @@
+"""Intervals that resample networks, and slopes."""

@@ -1,0 +1,1 @@
+"""What the theorems say: bounds and laws in closed form."""
