@@ -11,15 +11,11 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from onestep.errors import Mistake
+from onestep.image_sets import CLASSES
 
 Scale = Literal["smoke", "laptop", "paper"]
 DataSource = Literal["auto", "root", "download", "embedded"]
 Images = Literal["mnist", "cifar10"]
-
-CLASSES: dict[str, tuple[str, ...]] = {
-    "mnist": tuple("0123456789"),
-    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
-}
 
 
 def _ascending(values: list[Any]) -> list[Any]:

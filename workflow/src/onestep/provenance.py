@@ -95,12 +95,17 @@ def code_digest(*modules: str) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, shortened; of a Parquet file, the digest of its data (its certificate changes, its data do not)."""
+    """SHA-256 of a file's bytes, shortened; of records and arrays that of their data alone (their certificates change, they do not)."""
     if not path.is_file():
         raise Mistake(f"{path}: no such file; run the rule that makes it")
     if path.suffix == ".parquet":
         return data_digest(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    content = path.read_bytes()
+    if path.suffix == ".safetensors":
+        body = 8 + int.from_bytes(content[:8], "little")
+        tensors = {name: entry for name, entry in json.loads(content[8:body]).items() if name != "__metadata__"}
+        content = json.dumps(tensors, sort_keys=True).encode() + content[body:]
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def data_digest(path: Path) -> str:

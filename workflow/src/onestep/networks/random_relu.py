@@ -21,7 +21,7 @@ NORM_SLACK = 7.0
 
 def unit_factor(depth: int) -> float:
     """What value and gradient are multiplied by when the hidden variance is 1/k in place of 2/k."""
-    return 2.0 ** (-(depth - 1) / 2)
+    return float(2.0 ** (-(depth - 1) / 2))
 
 
 def gaussian_norm_bound(rows: int, columns: int, deviation: float) -> float:
@@ -32,7 +32,7 @@ def gaussian_norm_bound(rows: int, columns: int, deviation: float) -> float:
 def random_inputs(generators: Sequence[np.random.Generator], inputs: int, dim: int) -> Tensor:
     """Uniform points on the sphere of radius sqrt(d), [B, I, d]; the first ones do not depend on how many are asked for."""
     x = torch.from_numpy(np.stack([generator.standard_normal((inputs, dim)) for generator in generators]))
-    return x * (math.sqrt(dim) / x.norm(dim=-1, keepdim=True))
+    return x.mul_(math.sqrt(dim) / x.norm(dim=-1, keepdim=True))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,81 @@
+"""Claims: what a paper states, the rule that judges it, what was measured, and the verdict that follows from both."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from onestep.errors import Mistake
+from onestep.provenance import write_text
+
+Verdict = Literal["holds", "fails", "inconclusive", "not contradicted", "not measured"]
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One line of the ledger."""
+
+    id: str
+    paper: str
+    statement: str
+    published: str
+    measured: float | None
+    interval: Range | None
+    verdict: Verdict
+    rule: str
+    networks: int
+    samples: int
+    scale: str
+    data: str
+    figure: str
+    records: list[str]
+
+
+def judge(interval: Range, holds: Range) -> Verdict:
+    """Holds: the interval lies inside H. Fails: it lies outside. Else inconclusive."""
+    low, high = interval
+    if holds[0] <= low and high <= holds[1]:
+        return "holds"
+    return "fails" if high < holds[0] or low > holds[1] else "inconclusive"
+
+
+def judge_all(intervals: Sequence[Range], holds: Range) -> tuple[Verdict, int]:
+    """Judges a claim that is made of every part: fails if one part fails, holds if all hold; and which part decides.
+
+    The deciding part is the failing one farthest from H, else the one that reaches farthest beyond (or nearest to) H's edge.
+    """
+    verdicts = [judge(interval, holds) for interval in intervals]
+    if "fails" in verdicts:
+        return "fails", max(range(len(intervals)), key=lambda i: max(holds[0] - intervals[i][1], intervals[i][0] - holds[1]))
+    overall: Verdict = "holds" if all(verdict == "holds" for verdict in verdicts) else "inconclusive"
+    return overall, max(range(len(intervals)), key=lambda i: max(holds[0] - intervals[i][0], intervals[i][1] - holds[1]))
+
+
+def write(path: Path, claims: Sequence[Claim], born: Mapping[str, Any]) -> None:
+    """Writes claims with their certificate: one paper's, or the ledger of all."""
+    if len({claim.id for claim in claims}) != len(claims):
+        raise ValueError(f"{path}: two claims have the same id")
+    write_text(path, json.dumps({"provenance": born, "claims": [asdict(claim) for claim in claims]}, indent=2, allow_nan=False) + "\n")
+
+
+def read(path: Path) -> list[Claim]:
+    """The claims of a ledger."""
+    try:
+        return [Claim(**entry) for entry in json.loads(path.read_text())["claims"]]
+    except FileNotFoundError:
+        raise Mistake(f"{path}: no such ledger; run the workflow first (make paper)") from None
+    except (ValueError, KeyError, TypeError):
+        raise Mistake(f"{path}: not a ledger of claims; name a claims.json that this workflow made") from None
+
+
+def table(claims: Sequence[Claim]) -> str:
+    """The ledger as a table for a terminal."""
+    rows = [("claim", "verdict", "measured", "95% interval", "networks", "statement")]
+    for claim in claims:
+        measured = "-" if claim.measured is None else f"{claim.measured:.4g}"
+        interval = "-" if claim.interval is None else f"{claim.interval[0]:.4g} .. {claim.interval[1]:.4g}"
+        rows.append((claim.id, claim.verdict, measured, interval, f"{claim.networks:,}", claim.statement))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    return "\n".join("  ".join([*(cell.ljust(width) for cell, width in zip(row[:5], widths, strict=True)), row[5]]) for row in rows)

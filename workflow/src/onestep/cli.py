@@ -1,0 +1,187 @@
+"""The command line: what the workflow's rules run and what a person can run by hand. It alone knows every paper."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from onestep.errors import Mistake
+
+# torch reads these once, at import: a job of this workflow is one thread, and two beside each other are slower than one each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with the options in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"onestep: {message}; see {self.prog} --help\n")
+
+
+def _whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < low or (high is not None and value > high):
+            raise argparse.ArgumentTypeError(f"{value} is out of range, {low} or more" + ("" if high is None else f" and at most {high}"))
+        return value
+
+    return parse
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is out of range, above 0 and finite")
+    return value
+
+
+def _device(name: str) -> str:
+    """The device to compute on; `auto` is the first GPU where there is one."""
+    import torch
+
+    torch.set_num_threads(1)
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda"):
+        wanted = int(name.partition(":")[2] or 0)
+        if wanted >= torch.cuda.device_count():
+            raise Mistake(f"--device {name}: this machine has {torch.cuda.device_count()} such GPUs; use --device auto or cpu")
+    elif name != "cpu":
+        raise Mistake(f"--device {name}: no such device; use auto, cpu, cuda or cuda:N")
+    return name
+
+
+def _out(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=what)
+
+
+def _sampling(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that samples random networks."""
+    parser.add_argument("--width", type=_whole_number(1), required=True, help="width k of every hidden layer")
+    parser.add_argument("--input-dim", type=_whole_number(1), required=True, nargs="+", help="input dimensions d")
+    parser.add_argument("--networks", type=_whole_number(1), required=True, help="networks for each dimension")
+    parser.add_argument("--first-network", type=_whole_number(0), default=0, help="index of the first network (default 0)")
+    parser.add_argument("--inputs", type=_whole_number(1), required=True, help="inputs for each network")
+    parser.add_argument("--seed", type=_whole_number(0), required=True, help="root of all random streams")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    _out(parser, "the record file (.parquet)")
+
+
+def _singlestep(commands: Any) -> None:
+    paper = commands.add_parser("singlestep", help="random ReLU networks, one gradient step")
+    verbs = paper.add_subparsers(required=True, metavar="VERB")
+
+    def cap(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--cap", type=_positive, default=20.0, help="steps are searched below this (default 20)")
+
+    verb = verbs.add_parser("sample", help="the smallest step along the gradient that changes the sign")
+    verb.add_argument("--depth", type=_whole_number(1, 12), required=True, help="number of hidden layers L")
+    _sampling(verb)
+    cap(verb)
+
+    def sample(o: argparse.Namespace) -> None:
+        from onestep.singlestep import experiment
+
+        experiment.sample(o.depth, o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.seed, o.cap, _device(o.device), o.out)
+
+    verb.set_defaults(run=sample)
+
+    verb = verbs.add_parser("universal", help="one direction for all inputs of a two-layer network")
+    _sampling(verb)
+    cap(verb)
+
+    def universal(o: argparse.Namespace) -> None:
+        from onestep.singlestep import experiment
+
+        experiment.universal(o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.seed, o.cap, _device(o.device), o.out)
+
+    verb.set_defaults(run=universal)
+
+    verb = verbs.add_parser("fixed", help="the theorems' own step c / ||grad f||^2")
+    _sampling(verb)
+    verb.add_argument("--coefficients", type=_positive, required=True, nargs="+", help="the values of c")
+
+    def fixed(o: argparse.Namespace) -> None:
+        from onestep.singlestep import experiment
+
+        device = _device(o.device)
+        experiment.fixed(o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.coefficients, o.seed, device, o.out)
+
+    verb.set_defaults(run=fixed)
+
+    def evidence(parser: argparse.ArgumentParser) -> None:
+        for name in ("sample", "universal", "fixed"):
+            parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, metavar="FILE", help=f"record files of `{name}`")
+        parser.add_argument("--seed", type=_whole_number(0), required=True, help="root of the bootstrap's random streams")
+
+    verb = verbs.add_parser("claims", help="judge the paper's claims, and write the tables that they rest on")
+    evidence(verb)
+    verb.add_argument("--gammas", type=_positive, nargs="+", required=True, help="probabilities of failure at which bounds are checked")
+    verb.add_argument("--scale", choices=("smoke", "laptop", "paper"), required=True, help="smoke is too small to judge")
+    verb.add_argument("--tables", type=Path, required=True, metavar="DIR", help="where the tables go")
+    _out(verb, "the claims (.json)")
+
+    def claims(o: argparse.Namespace) -> None:
+        from onestep.singlestep import claims
+
+        claims.assess(o.sample, o.universal, o.fixed, o.gammas, o.scale, o.seed, o.tables, o.out)
+
+    verb.set_defaults(run=claims)
+
+    verb = verbs.add_parser("figures", help="draw the paper's figures")
+    evidence(verb)
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the figures go (.pdf and .svg)")
+
+    def figures(o: argparse.Namespace) -> None:
+        from onestep.singlestep import figures
+
+        figures.draw(o.sample, o.universal, o.fixed, o.seed, o.out)
+
+    verb.set_defaults(run=figures)
+
+
+def _common(commands: Any) -> None:
+    verb = commands.add_parser("provenance", help="print an artifact's birth certificate")
+    verb.add_argument("file", type=Path)
+
+    def provenance(o: argparse.Namespace) -> None:
+        import json
+
+        from onestep.provenance import read_certificate
+
+        print(json.dumps(read_certificate(o.file), indent=2))
+
+    verb.set_defaults(run=provenance)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="onestep", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    _singlestep(commands)
+    _common(commands)
+    return parser
+
+
+def main() -> None:
+    """Runs one command; a mistake is one line on stderr and exit status 2."""
+    options = _parser().parse_args()
+    try:
+        options.run(options)
+    except Mistake as mistake:
+        sys.exit(_say(mistake))
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _say(mistake: Mistake) -> int:
+    print(f"onestep: {mistake}", file=sys.stderr)
+    return 2

@@ -1,0 +1,215 @@
+"""What `singlestep` measures on random ReLU networks: the first step along the gradient that flips the sign, the universal
+direction's, and the theorems' own fixed step.
+
+Networks (W, a) and inputs x with ||x|| = sqrt(d) are drawn from streams named by (depth, width, dimension, index), so the three
+experiments look at the same networks. Work goes in blocks of networks whose size and place depend on the cell alone: however a
+cell is split into jobs, the same arithmetic runs on the same blocks and the records are the same bytes.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from onestep import records
+from onestep.attacks.ray import STATUS, SWITCHED, Roots, first_roots, two_layer_roots
+from onestep.networks.random_relu import DenseReLU, random_inputs, unit_factor
+from onestep.provenance import certificate
+from onestep.seeds import stream
+
+_CELL = {
+    "depth": "number of hidden layers L",
+    "width": "width k of every hidden layer",
+    "input_dim": "input dimension d",
+}
+_SAMPLE = {
+    "network": "index of the network in its cell",
+    "input": "index of the input of its network",
+    "value": "f(x)",
+    "gradient_norm": "||grad f(x)||",
+}
+SAMPLE_COLUMNS = {
+    **_CELL,
+    "hidden_scale": "variance of the hidden weights: he 2/k, unit 1/k; the same network, rescaled",
+    **_SAMPLE,
+    "step": "|eta|, the smallest step along the gradient that changes the sign of f; null where none below the cap does",
+    "perturbation_norm": "||eta grad f(x)||, while ||x|| = sqrt(d); null where step is",
+    "status": "switched; unswitched: no sign change below the cap; dead: f is 0 on the whole ray",
+}
+UNIVERSAL_COLUMNS = {
+    **_CELL,
+    **_SAMPLE,
+    "universal_norm": "length of the universal direction sum a_l w_l / sqrt(k), one for all inputs of a network",
+    "step": "|eta|, the smallest step along -sign(f(x)) times that direction that changes the sign; null where none below the cap does",
+    "perturbation_norm": "|eta| times the direction's length; null where step is",
+    "status": "switched, unswitched or dead",
+}
+FIXED_COLUMNS = {
+    **_CELL,
+    **_SAMPLE,
+    "coefficient": "c of the step eta = -sign(f(x)) c / ||grad f(x)||^2",
+    "radius": "R = c / ||grad f(x)||, the length of that step; null for a dead network",
+    "stepped_value": "f(x + eta grad f(x))",
+    "gradient_change": "||grad f(x + eta grad f(x)) - grad f(x)||",
+    "random_gradient_change": "the same for a step of the same length in a uniformly random direction",
+    "status": "switched: the step changed the sign; unswitched; dead",
+}
+
+_BLOCK_NUMBERS = 2**21
+"""About how many weights are held at once."""
+_BLOCK_NETWORKS = 64
+
+
+def _blocks(depth: int, width: int, dim: int, first: int, networks: int) -> Iterator[tuple[range, slice]]:
+    """The blocks that hold the networks first .. first + networks - 1, and which of each block's networks are among them."""
+    size = max(1, min(_BLOCK_NETWORKS, _BLOCK_NUMBERS // (width * (dim + (depth - 1) * width))))
+    for start in range(first - first % size, first + networks, size):
+        yield range(start, start + size), slice(max(first - start, 0), min(first + networks - start, size))
+
+
+def _cells(
+    depth: int, width: int, input_dims: Sequence[int], first: int, networks: int, inputs: int, seed: int, device: str
+) -> Iterator[tuple[int, range, slice, DenseReLU, Tensor]]:
+    """Every block of every cell: dimension, network indices, the wanted ones among them, the networks, their inputs [B, I, d]."""
+    last_word = time.perf_counter()
+    for count, dim in enumerate(input_dims):
+        for block, wanted in _blocks(depth, width, dim, first, networks):
+            if time.perf_counter() - last_word > 5:
+                last_word = time.perf_counter()
+                done = block.start + wanted.start - first
+                print(f"dimension {dim} ({count + 1} of {len(input_dims)}): network {done} of {networks}", file=sys.stderr, flush=True)
+            cell = ("singlestep", depth, width, dim)
+            nets = DenseReLU.sample([stream(seed, *cell, "network", i) for i in block], depth, width, dim, device)
+            x = random_inputs([stream(seed, *cell, "inputs", i) for i in block], inputs, dim).to(device)
+            yield dim, block, wanted, nets, x
+
+
+def _signs(value: Tensor) -> Tensor:
+    return torch.where(value < 0, -1.0, 1.0)
+
+
+def _roots(nets: DenseReLU, x: Tensor, direction: Tensor, sign: Tensor, cap: float) -> Roots:
+    """First sign change along x + t direction: exact for two-layer networks, by the certified march for deeper ones."""
+    ray = nets.ray(x, direction)
+    if len(nets.layers) == 1:
+        return two_layer_roots(ray.start, ray.slope, nets.output[:, None, :] * sign[..., None], cap)
+    return first_roots(ray, sign, cap)
+
+
+def _rows(block: range, wanted: slice, inputs: int, columns: dict[str, Any]) -> pd.DataFrame:
+    """One row for each wanted network and each input; a column is a tensor [B, I] or one value."""
+    networks = np.array(block)[wanted]
+    index = {"network": np.repeat(networks, inputs), "input": np.tile(np.arange(inputs), len(networks))}
+    values = {name: column.cpu().numpy()[wanted].ravel() if isinstance(column, Tensor) else column for name, column in columns.items()}
+    return pd.DataFrame(index | values)
+
+
+def _write(out: Path, parts: Sequence[pd.DataFrame], columns: dict[str, str], parameters: dict[str, Any], device: str) -> None:
+    frame = pd.concat(parts, ignore_index=True)[list(columns)]
+    frame["status"] = np.array(STATUS)[frame["status"]]
+    born = certificate(parameters=parameters, modules=[__name__], seed=parameters["seed"], device=device)
+    records.write(out, frame, columns, born)
+
+
+def sample(
+    depth: int, width: int, input_dims: Sequence[int], first: int, networks: int, inputs: int, seed: int, cap: float, device: str, out: Path
+) -> None:
+    """Figures 1 and 2: the smallest step along the gradient that changes the sign, at both hidden scales from one run."""
+    parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
+    parts = []
+    for dim, block, wanted, nets, x in _cells(depth, width, input_dims, first, networks, inputs, seed, device):
+        value, gradient = nets.value_and_gradient(x)
+        sign, norm = _signs(value), gradient.norm(dim=-1)
+        # At unit scale value and gradient shrink by the same factor, so eta grows by it and the perturbation is the same:
+        # the search at He scale sees every step below the cap at either scale.
+        roots = _roots(nets, x, -sign[..., None] * gradient, sign, cap)
+        for scale, factor in (("he", 1.0), ("unit", unit_factor(depth))):
+            step = roots.t / factor
+            step = torch.where(step < cap, step, torch.nan)
+            columns = {
+                "depth": depth,
+                "width": width,
+                "input_dim": dim,
+                "hidden_scale": scale,
+                "value": value * factor,
+                "gradient_norm": norm * factor,
+                "step": step,
+                "perturbation_norm": step * norm * factor,
+                "status": torch.where(roots.status == SWITCHED, (step < cap).long(), roots.status),
+            }
+            parts.append(_rows(block, wanted, inputs, columns))
+    _write(out, parts, SAMPLE_COLUMNS, parameters, device)
+
+
+def universal(
+    width: int, input_dims: Sequence[int], first: int, networks: int, inputs: int, seed: int, cap: float, device: str, out: Path
+) -> None:
+    """Section 1.1: one direction, +-sum a_l w_l, for all inputs of a two-layer network."""
+    parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
+    parts = []
+    for dim, block, wanted, nets, x in _cells(1, width, input_dims, first, networks, inputs, seed, device):
+        value, gradient = nets.value_and_gradient(x)
+        sign = _signs(value)
+        direction = nets.output[:, None, :] @ nets.layers[0]  # [B, 1, d]
+        roots = _roots(nets, x, -sign[..., None] * direction, sign, cap)
+        length = direction.norm(dim=-1).expand_as(value)
+        columns = {
+            "depth": 1,
+            "width": width,
+            "input_dim": dim,
+            "value": value,
+            "gradient_norm": gradient.norm(dim=-1),
+            "universal_norm": length,
+            "step": roots.t,
+            "perturbation_norm": roots.t * length,
+            "status": roots.status,
+        }
+        parts.append(_rows(block, wanted, inputs, columns))
+    _write(out, parts, UNIVERSAL_COLUMNS, parameters, device)
+
+
+def fixed(
+    width: int,
+    input_dims: Sequence[int],
+    first: int,
+    networks: int,
+    inputs: int,
+    coefficients: Sequence[float],
+    seed: int,
+    device: str,
+    out: Path,
+) -> None:
+    """Theorems 1 and 2: the step c / ||grad f||^2, whether it flips the sign, and how far the gradient has changed by then."""
+    parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
+    parts = []
+    for dim, block, wanted, nets, x in _cells(1, width, input_dims, first, networks, inputs, seed, device):
+        value, gradient = nets.value_and_gradient(x)
+        sign, norm = _signs(value), gradient.norm(dim=-1)
+        generators = [stream(seed, "singlestep", 1, width, dim, "directions", i) for i in block]
+        elsewhere = random_inputs(generators, inputs, dim).to(device) / dim**0.5
+        for coefficient in coefficients:
+            radius = coefficient / norm
+            stepped, after = nets.value_and_gradient(x - (sign * radius / norm)[..., None] * gradient)
+            _, beside = nets.value_and_gradient(x + radius[..., None] * elsewhere)
+            flipped = torch.where(sign * stepped < 0, SWITCHED, 0)
+            columns = {
+                "depth": 1,
+                "width": width,
+                "input_dim": dim,
+                "value": value,
+                "gradient_norm": norm,
+                "coefficient": coefficient,
+                "radius": torch.where(norm > 0, radius, torch.nan),
+                "stepped_value": torch.where(norm > 0, stepped, value),
+                "gradient_change": (after - gradient).norm(dim=-1),
+                "random_gradient_change": (beside - gradient).norm(dim=-1),
+                "status": torch.where(norm > 0, flipped, STATUS.index("dead")),
+            }
+            parts.append(_rows(block, wanted, inputs, columns))
+    _write(out, parts, FIXED_COLUMNS, parameters, device)
