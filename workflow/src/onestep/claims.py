@@ -3,13 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from onestep.errors import Mistake
-from onestep.provenance import write_text
+from onestep.provenance import certificate, write_certificate, write_text
 
 Verdict = Literal["holds", "fails", "inconclusive", "not contradicted", "not measured"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 Range = tuple[float, float]
 
 
@@ -70,12 +72,38 @@ def read(path: Path) -> list[Claim]:
         raise Mistake(f"{path}: not a ledger of claims; name a claims.json that this workflow made") from None
 
 
+def _page(claims: Sequence[Claim]) -> str:
+    """The ledger as an HTML page."""
+    heads = ("Claim", "What is claimed", "Published", "Measured", "95% interval", "Verdict", "Networks", "Samples", "Rule")
+    rows = [(c.id, c.statement, c.published, *_numbers(c), c.verdict, f"{c.networks:,}", f"{c.samples:,}", c.rule) for c in claims]
+    cells = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    style = (
+        "body{font:14px sans-serif}table{border-collapse:collapse}"
+        "td,th{padding:4px 8px;border-bottom:1px solid #ccc;text-align:left;vertical-align:top}"
+    )
+    head = "".join(f"<th>{name}</th>" for name in heads)
+    return f"<!doctype html><meta charset='utf-8'><title>Claims</title><style>{style}</style><table><tr>{head}</tr>\n{cells}\n</table>\n"
+
+
+def collect(parts: Sequence[Path], out: Path, page: Path) -> None:
+    """Makes the ledger of all papers from each one's claims, and the same as an HTML page."""
+    ledger = [claim for part in parts for claim in read(part)]
+    born = certificate(parameters={}, modules=[__name__], inputs=parts)
+    write(out, ledger, born)
+    write_text(page, _page(ledger))
+    write_certificate(page, born)
+
+
+def _numbers(claim: Claim) -> tuple[str, str]:
+    """What was measured and its interval, as text."""
+    measured = "-" if claim.measured is None else f"{claim.measured:.4g}"
+    return measured, "-" if claim.interval is None else f"{claim.interval[0]:.4g} .. {claim.interval[1]:.4g}"
+
+
 def table(claims: Sequence[Claim]) -> str:
     """The ledger as a table for a terminal."""
     rows = [("claim", "verdict", "measured", "95% interval", "networks", "statement")]
     for claim in claims:
-        measured = "-" if claim.measured is None else f"{claim.measured:.4g}"
-        interval = "-" if claim.interval is None else f"{claim.interval[0]:.4g} .. {claim.interval[1]:.4g}"
-        rows.append((claim.id, claim.verdict, measured, interval, f"{claim.networks:,}", claim.statement))
+        rows.append((claim.id, claim.verdict, *_numbers(claim), f"{claim.networks:,}", claim.statement))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     return "\n".join("  ".join([*(cell.ljust(width) for cell, width in zip(row[:5], widths, strict=True)), row[5]]) for row in rows)

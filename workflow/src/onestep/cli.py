@@ -149,6 +149,44 @@ def _singlestep(commands: Any) -> None:
     verb.set_defaults(run=figures)
 
 
+def _data(commands: Any) -> None:
+    data = commands.add_parser("data", help="images: two classes of them, and a report on what they are")
+    verbs = data.add_subparsers(required=True, metavar="VERB")
+    verb = verbs.add_parser("prepare", help="two classes of images in one file")
+    verb.add_argument("--dataset", required=True, help="the name of the result")
+    verb.add_argument("--images", required=True, choices=("mnist", "cifar10"), help="where the classes are taken from")
+    verb.add_argument("--negative", required=True, nargs="+", metavar="CLASS", help="classes that get the label -1")
+    verb.add_argument("--positive", required=True, nargs="+", metavar="CLASS", help="classes that get the label +1")
+    verb.add_argument(
+        "--source", default="auto", choices=("auto", "root", "root-jpeg", "download", "embedded"), help="where the images come from"
+    )
+    verb.add_argument("--root", metavar="DIR", help="folder of that source (default: $ONESTEP_DATA)")
+    verb.add_argument("--side", type=_whole_number(1), help="resize to side x side; left out, the images stay as they are")
+    verb.add_argument("--method", choices=("area", "bilinear"), default="area", help="how to resize (default area)")
+    verb.add_argument("--unit-norm", action="store_true", help="divide each resized image by its length")
+    _out(verb, "the arrays (.safetensors)")
+
+    def prepare(o: argparse.Namespace) -> None:
+        from onestep.data.prepare import prepare
+        from onestep.data.sources import resolve, root_of
+
+        source = resolve("auto", o.root)[o.images] if o.source == "auto" else o.source
+        root = root_of(source, o.root)
+        prepare(o.dataset, o.images, o.negative, o.positive, source, root, o.out, o.side, o.method, o.unit_norm)
+
+    verb.set_defaults(run=prepare)
+    verb = verbs.add_parser("report", help="draw what the images are")
+    verb.add_argument("--datasets", type=Path, required=True, nargs="+", metavar="FILE", help="what `data prepare` made")
+    _out(verb, "the figure (.pdf, with .svg and .csv beside it)")
+
+    def report(o: argparse.Namespace) -> None:
+        from onestep import data_report
+
+        data_report.draw(o.datasets, o.out)
+
+    verb.set_defaults(run=report)
+
+
 def _common(commands: Any) -> None:
     verb = commands.add_parser("provenance", help="print an artifact's birth certificate")
     verb.add_argument("file", type=Path)
@@ -162,12 +200,62 @@ def _common(commands: Any) -> None:
 
     verb.set_defaults(run=provenance)
 
+    verb = commands.add_parser("claims", help="print the ledger of claims as a table")
+    verb.add_argument("ledger", type=Path, nargs="?", default=Path("results/claims.json"), help="default results/claims.json")
+    verb.add_argument("--collect", type=Path, nargs="+", metavar="FILE", help="instead make the ledger --out of these papers' claims")
+    verb.add_argument("--out", type=Path, metavar="FILE", help="the ledger to make (.json)")
+    verb.add_argument("--table", type=Path, metavar="FILE", help="the same as a page (.html)")
+
+    def claims(o: argparse.Namespace) -> None:
+        from onestep import claims
+
+        given = [option is not None for option in (o.collect, o.out, o.table)]
+        if any(given) != all(given):
+            raise Mistake("claims: --collect, --out and --table go together; give all of them or none")
+        if o.collect is None:
+            print(claims.table(claims.read(o.ledger)))
+        else:
+            claims.collect(o.collect, o.out, o.table)
+
+    verb.set_defaults(run=claims)
+
+    verb = commands.add_parser("notebook", help="execute a notebook and write it as a page")
+    verb.add_argument("--notebook", type=Path, required=True, metavar="FILE", help="one of workflow/notebooks/")
+    verb.add_argument("--results", type=Path, required=True, metavar="DIR", help="the folder of a scale")
+    verb.add_argument("--inputs", type=Path, nargs="+", default=[], metavar="FILE", help="what it reads, for its certificate")
+    _out(verb, "the page (.html)")
+
+    def notebook(o: argparse.Namespace) -> None:
+        from onestep.notebook import render
+
+        render(o.notebook, o.results, o.inputs, o.out)
+
+    verb.set_defaults(run=notebook)
+
+
+def _paper(commands: Any) -> None:
+    verb = commands.add_parser("paper", help="typeset the paper from the files of a run")
+    verb.add_argument("--source", type=Path, required=True, metavar="FILE", help="report/paper.typ")
+    verb.add_argument("--ledger", type=Path, required=True, metavar="FILE", help="the claims.json of all papers")
+    for name, what in (("tables", ".csv"), ("figures", ".svg"), ("datasets", ".safetensors"), ("records", ".parquet")):
+        verb.add_argument(f"--{name}", type=Path, required=True, nargs="+", metavar="FILE", help=f"{name} of the run ({what})")
+    _out(verb, "the paper (.pdf)")
+
+    def typeset(o: argparse.Namespace) -> None:
+        from onestep.paper import typeset
+
+        typeset(o.source, o.ledger, o.tables, o.figures, o.datasets, o.records, o.out)
+
+    verb.set_defaults(run=typeset)
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="onestep", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    _data(commands)
     _singlestep(commands)
     _common(commands)
+    _paper(commands)
     return parser
 
 

@@ -217,6 +217,17 @@ def whole(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def writable_folder(path: Path) -> None:
+    """Makes a folder and checks that files can be made in it."""
+    probe = path / f".{os.getpid()}"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise Mistake(f"{path}/: cannot be written to ({error.strerror or error}); free the place or change its permissions") from None
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
     with whole(path) as temporary:

@@ -251,7 +251,7 @@ def _fixed_step(judge_: _Judge, fixed: pd.DataFrame, files: Sequence[Path]) -> N
     rows = _first_inputs(largest)
     intervals, ratios = [], []
     usable = [
-        c for c in sorted(rows["coefficient"].unique()) if (rows["coefficient"] == c).sum() >= 4 / np.exp(-((c / FIXED_STEP_CONSTANT) ** 2))
+        c for c in sorted(rows["coefficient"].unique()) if (rows["coefficient"] == c).sum() * np.exp(-((c / FIXED_STEP_CONSTANT) ** 2)) >= 4
     ]
     for c in usable:
         cell = rows[rows["coefficient"] == c]

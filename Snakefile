@@ -1,0 +1,27 @@
+# The front door: checks the configuration, then chains data, experiments, figures, claims and the paper.
+#   snakemake --cores all                              everything, at the scale that config.yaml names
+#   snakemake --cores all --config scale=smoke         the same, tiny
+#   snakemake --cores all singlestep | data | figures  a part of it
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+container: "docker://python:3.11"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/singlestep.smk"
+include: "workflow/rules/paper.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.latest.output,
+    message:
+        "Everything is made: read results/paper.pdf, results/report.html and results/claims.json."

@@ -1,0 +1,94 @@
+# What all rules share: the checked configuration, code digests, the GPU hint, and how long the rest will take.
+import logging
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from snakemake.logging import logger
+from snakemake_interface_logger_plugins.common import LogEvent
+
+if sys.version_info < (3, 11):
+    sys.exit(f"onestep: this is Python {sys.version.split()[0]}; use Python 3.11 or newer (make PYTHON=python3.12 paper)")
+
+from onestep.config import validate
+from onestep.errors import Mistake
+from onestep.provenance import code_digest, writable_folder
+
+
+def stop(mistake):
+    """A person's mistake: one line, exit status 2, before any job."""
+    print(f"onestep: {mistake}", file=sys.stderr)
+    # Past Snakemake's handlers, which would add a traceback and exit with 1.
+    logging.shutdown()
+    os._exit(2)
+
+
+try:
+    validate(config)
+    writable_folder(Path("results"))
+except Mistake as mistake:
+    stop(mistake)
+
+SCALE = config["scale"]
+RESULTS = f"results/{SCALE}/"
+
+
+wildcard_constraints:
+    depth=r"\d+",
+    width=r"\d+",
+    first=r"\d+",
+    dataset="|".join(config["datasets"]),
+
+
+def code(*modules):
+    """Digest of the modules' import closure: as a param it reruns a rule when code that it can see has changed."""
+    try:
+        return code_digest(*modules)
+    except Mistake as mistake:
+        stop(mistake)
+
+
+def setting(path):
+    """A value of the configuration, by its path: a param made of it reruns only the rules that use it."""
+    return lookup(path, within=config)
+
+
+def gpu_hint():
+    """1 where there is a GPU and the configuration may use it, so that the profile's `gpu=1` lets one such job run at a time; else 0."""
+    return int(config["device"] != "cpu" and shutil.which("nvidia-smi") is not None)
+
+
+def minutes(seconds):
+    """A runtime limit in minutes with room to spare, for clusters that end a job at its limit."""
+    return 5 + round(seconds / 10)
+
+
+class RemainingTime(logging.Handler):
+    """Says after each job about how long the rest takes: by the rules' own estimates (resource `seconds`), corrected by what they took."""
+
+    def __init__(self, jobs, cores):
+        super().__init__()
+        self.left = {job.jobid: float(job.resources.get("seconds", 3)) for job in jobs}
+        self.cores, self.total, self.start = cores, sum(self.left.values()), time.monotonic()
+        self.last = self.start
+
+    def say(self):
+        """About the remaining time; the first part of a run is too short to correct the estimates by."""
+        left, elapsed = sum(self.left.values()), time.monotonic() - self.start
+        done = self.total - left
+        pace = elapsed * self.cores / done if done > 0.1 * self.total else 1.0
+        seconds = left * pace / self.cores
+        about = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(seconds, 1):.0f} s"
+        logger.info(f"About {about} to go ({done / self.total:.0%} of the work done, {elapsed / 60:.1f} min so far).")
+
+    def emit(self, record):
+        if getattr(record, "event", None) == LogEvent.JOB_FINISHED and self.left.pop(record.job_id, None) is not None and self.left:
+            self.say()
+
+
+onstart:
+    remaining = RemainingTime(list(workflow.dag.needrun_jobs()), max(1, min(workflow.cores or 1, 64)))
+    remaining.say()
+    logger.addHandler(remaining)

@@ -1,0 +1,146 @@
+# From every paper's claims and figures to the paper, the ledger and Snakemake's own report.
+PAPERS = ["singlestep"]
+
+
+rule claims:
+    input:
+        claims=expand(RESULTS + "claims/{paper}.json", paper=PAPERS),
+    output:
+        ledger=RESULTS + "claims.json",
+        table=report(
+            RESULTS + "claims.html",
+            caption="../../report/captions/claims.rst",
+            category="The claims",
+            labels={"figure": "Every claim and its verdict"},
+        ),
+    log:
+        RESULTS + "logs/claims.log",
+    benchmark:
+        RESULTS + "benchmarks/claims.tsv"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=minutes(10),
+        gpu=0,
+        seconds=1,
+    params:
+        code=code("onestep.claims"),
+    message:
+        "Collecting the claims of all papers."
+    shell:
+        "onestep claims --collect {input.claims} --out {output.ledger} --table {output.table} > {log} 2>&1"
+
+
+rule figures:
+    input:
+        rules.data.output,
+        rules.singlestep_figures.output,
+    message:
+        "The figures are in results/{SCALE}/figures/."
+
+
+rule typeset:
+    input:
+        source="report/paper.typ",
+        references="report/references.bib",
+        captions=[
+            "report/captions/data/datasets.rst",
+            *expand("report/captions/singlestep/{figure}.rst", figure=SINGLESTEP_FIGURES),
+        ],
+        ledger=RESULTS + "claims.json",
+        tables=rules.singlestep_claims.output.tables,
+        figures=[
+            rules.data.output.figure,
+            *expand(RESULTS + "figures/singlestep/{figure}.svg", figure=SINGLESTEP_FIGURES),
+        ],
+        datasets=rules.data.input.datasets,
+        records=[*SAMPLE, *UNIVERSAL, *FIXED],
+    output:
+        pdf=report(
+            RESULTS + "paper.pdf",
+            caption="../../report/captions/paper.rst",
+            category="The paper",
+            labels={"figure": "The paper"},
+        ),
+    log:
+        RESULTS + "logs/paper.log",
+    benchmark:
+        RESULTS + "benchmarks/paper.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=minutes(10),
+        gpu=0,
+        seconds=3,
+    params:
+        code=code("onestep.paper"),
+    message:
+        "Typesetting the paper."
+    shell:
+        "onestep paper --source {input.source} --ledger {input.ledger} --tables {input.tables} --figures {input.figures}"
+        " --datasets {input.datasets} --records {input.records} --out {output.pdf} > {log} 2>&1"
+
+
+rule reported:
+    input:
+        rules.typeset.output,
+        rules.claims.output,
+        rules.figures.input,
+        expand(RESULTS + "notebooks/{paper}.html", paper=PAPERS),
+    message:
+        "Everything that the HTML report shows is made."
+
+
+rule html:
+    input:
+        rules.reported.input,
+    output:
+        page=RESULTS + "report.html",
+    log:
+        RESULTS + "logs/report.log",
+    benchmark:
+        RESULTS + "benchmarks/report.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=minutes(60),
+        gpu=0,
+        seconds=6,
+    params:
+        # The report's own workflow must see the same configuration as this one.
+        config=[f"{key}={config[key]}" for key in ("scale", "seed", "device", "data_source") if config[key] is not None],
+        root=f"data_root={config['data_root']}" if config["data_root"] else "",
+    message:
+        "Building Snakemake's own report."
+    shell:
+        "snakemake reported --nolock --report {output.page} --config {params.config} {params.root} > {log} 2>&1"
+
+
+rule latest:
+    input:
+        pdf=rules.typeset.output.pdf,
+        ledger=rules.claims.output.ledger,
+        page=rules.html.output.page,
+        notebooks=expand(RESULTS + "notebooks/{paper}.html", paper=PAPERS),
+    output:
+        pdf="results/paper.pdf",
+        ledger="results/claims.json",
+        page="results/report.html",
+        notebooks=expand("results/notebooks/{paper}.html", paper=PAPERS),
+    log:
+        RESULTS + "logs/latest.log",
+    benchmark:
+        RESULTS + "benchmarks/latest.tsv"
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=minutes(10),
+        gpu=0,
+        seconds=1,
+    params:
+        scale=SCALE,
+    message:
+        "Copying the {params.scale} scale's paper, report, ledger and notebooks to results/."
+    shell:
+        "(cp {input.pdf} {output.pdf} && cp {input.pdf}.json {output.pdf}.json && cp {input.ledger} {output.ledger}"
+        " && cp {input.page} {output.page} && cp {input.notebooks} results/notebooks/) > {log} 2>&1"

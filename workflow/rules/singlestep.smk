@@ -1,0 +1,243 @@
+# singlestep: random ReLU networks, one gradient step. A job is one (depth, width) with all its input dimensions.
+SINGLESTEP = f"singlestep/scales/{SCALE}"
+SINGLESTEP_FIGURES = {
+    "switched": "Figure 1: share of samples that one step switches",
+    "step": "Figure 2a: the smallest step",
+    "gradient": "Figure 2b: the gradient's norm",
+    "scales": "Both readings of the hidden variance",
+    "law": "The half-normal law",
+    "bounds": "Proposition 3: explicit bounds",
+    "fixed_step": "Theorem 2: the fixed step and the gradient's change",
+    "universal": "One direction for all inputs",
+}
+
+
+def networks_of(depth):
+    """How many networks a cell of this depth has."""
+    return setting(f"{SINGLESTEP}/{'two_layer_networks' if depth == 1 else 'networks'}")
+
+
+def parts(pattern, depths):
+    """The record files of an experiment: for every depth and width, one for each part of the networks."""
+    size = setting(f"{SINGLESTEP}/networks_per_job")
+    return [
+        RESULTS + f"records/singlestep/{pattern.format(depth=depth, width=width, first=first)}"
+        for depth in depths
+        for width in setting(f"{SINGLESTEP}/widths")
+        for first in range(0, networks_of(depth), size)
+    ]
+
+
+def networks_in_part(wildcards):
+    """How many networks the part that starts with `first` has."""
+    total = networks_of(int(wildcards.get("depth", 1)))
+    return min(setting(f"{SINGLESTEP}/networks_per_job"), total - int(wildcards.first))
+
+
+def sampling_seconds(wildcards):
+    """About how long a job takes, from measured times: per network, weight and evaluation along the ray."""
+    depth, width = int(wildcards.get("depth", 1)), int(wildcards.width)
+    dims = setting(f"{SINGLESTEP}/input_dims")
+    inner = (depth - 1) * width**2
+    one = sum(width * d * 2e-8 + 1e-4 + inner * (2e-8 + 2e-9 * 30 * (1 + 4 * (d < 50))) + (depth > 1) * depth * 1e-3 for d in dims)
+    return round(1.5 + networks_in_part(wildcards) * one, 1)
+
+
+SAMPLE = parts("sample/depth-{depth}/width-{width}/from-{first}.parquet", setting(f"{SINGLESTEP}/depths"))
+UNIVERSAL = parts("universal/width-{width}/from-{first}.parquet", [1])
+FIXED = parts("fixed/width-{width}/from-{first}.parquet", [1])
+
+
+rule singlestep_sample:
+    output:
+        records=RESULTS + "records/singlestep/sample/depth-{depth}/width-{width}/from-{first}.parquet",
+    log:
+        RESULTS + "logs/singlestep/sample/depth-{depth}/width-{width}/from-{first}.log",
+    cache: True
+    priority: lambda wildcards: int(wildcards.depth) * int(wildcards.width)
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=lambda wildcards: minutes(sampling_seconds(wildcards)),
+        gpu=gpu_hint(),
+        seconds=sampling_seconds,
+    params:
+        input_dims=setting(f"{SINGLESTEP}/input_dims"),
+        networks=networks_in_part,
+        inputs=setting(f"{SINGLESTEP}/inputs"),
+        seed=setting("seed"),
+        cap=setting("singlestep/step_cap"),
+        device=setting("device"),
+        code=code("onestep.singlestep.experiment"),
+    message:
+        "Sampling {params.networks} networks of depth {wildcards.depth} and width {wildcards.width}"
+        " at {params.input_dims} input dimensions."
+    shell:
+        "onestep singlestep sample --depth {wildcards.depth} --width {wildcards.width} --input-dim {params.input_dims}"
+        " --first-network {wildcards.first} --networks {params.networks} --inputs {params.inputs} --seed {params.seed}"
+        " --cap {params.cap} --device {params.device} --out {output.records} > {log} 2>&1"
+
+
+rule singlestep_universal:
+    output:
+        records=RESULTS + "records/singlestep/universal/width-{width}/from-{first}.parquet",
+    log:
+        RESULTS + "logs/singlestep/universal/width-{width}/from-{first}.log",
+    cache: True
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=lambda wildcards: minutes(sampling_seconds(wildcards)),
+        gpu=gpu_hint(),
+        seconds=sampling_seconds,
+    params:
+        input_dims=setting(f"{SINGLESTEP}/input_dims"),
+        networks=networks_in_part,
+        inputs=setting(f"{SINGLESTEP}/inputs"),
+        seed=setting("seed"),
+        cap=setting("singlestep/step_cap"),
+        device=setting("device"),
+        code=code("onestep.singlestep.experiment"),
+    message:
+        "Trying one direction for all inputs on {params.networks} two-layer networks of width {wildcards.width}."
+    shell:
+        "onestep singlestep universal --width {wildcards.width} --input-dim {params.input_dims}"
+        " --first-network {wildcards.first} --networks {params.networks} --inputs {params.inputs} --seed {params.seed}"
+        " --cap {params.cap} --device {params.device} --out {output.records} > {log} 2>&1"
+
+
+rule singlestep_fixed:
+    output:
+        records=RESULTS + "records/singlestep/fixed/width-{width}/from-{first}.parquet",
+    log:
+        RESULTS + "logs/singlestep/fixed/width-{width}/from-{first}.log",
+    cache: True
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=lambda wildcards: minutes(sampling_seconds(wildcards)),
+        gpu=gpu_hint(),
+        seconds=sampling_seconds,
+    params:
+        input_dims=setting(f"{SINGLESTEP}/input_dims"),
+        networks=networks_in_part,
+        coefficients=setting("singlestep/fixed_steps"),
+        seed=setting("seed"),
+        device=setting("device"),
+        code=code("onestep.singlestep.experiment"),
+    message:
+        "Taking the theorems' own step on {params.networks} two-layer networks of width {wildcards.width}."
+    shell:
+        # One input a network: what is judged here are shares, over independent networks.
+        "onestep singlestep fixed --width {wildcards.width} --input-dim {params.input_dims}"
+        " --first-network {wildcards.first} --networks {params.networks} --inputs 1 --coefficients {params.coefficients}"
+        " --seed {params.seed} --device {params.device} --out {output.records} > {log} 2>&1"
+
+
+rule singlestep_claims:
+    input:
+        sample=SAMPLE,
+        universal=UNIVERSAL,
+        fixed=FIXED,
+    output:
+        claims=RESULTS + "claims/singlestep.json",
+        tables=expand(RESULTS + "tables/singlestep/{table}.csv", table=["cells", "slopes", "bounds", "exceptions"]),
+    log:
+        RESULTS + "logs/singlestep/claims.log",
+    benchmark:
+        RESULTS + "benchmarks/singlestep/claims.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=minutes(60),
+        gpu=0,
+        seconds=20,
+    params:
+        gammas=setting("singlestep/gammas"),
+        seed=setting("seed"),
+        scale=SCALE,
+        tables=RESULTS + "tables/singlestep",
+        code=code("onestep.singlestep.claims"),
+    message:
+        "Judging the claims of singlestep."
+    shell:
+        "onestep singlestep claims --sample {input.sample} --universal {input.universal} --fixed {input.fixed} --gammas {params.gammas}"
+        " --scale {params.scale} --seed {params.seed} --tables {params.tables} --out {output.claims} > {log} 2>&1"
+
+
+rule singlestep_figures:
+    input:
+        sample=SAMPLE,
+        universal=UNIVERSAL,
+        fixed=FIXED,
+    output:
+        **{
+            name: report(
+                RESULTS + f"figures/singlestep/{name}.svg",
+                caption=f"../../report/captions/singlestep/{name}.rst",
+                category="1. A single gradient step",
+                labels={"figure": label},
+            )
+            for name, label in SINGLESTEP_FIGURES.items()
+        },
+        pdf=expand(RESULTS + "figures/singlestep/{figure}.pdf", figure=SINGLESTEP_FIGURES),
+    log:
+        RESULTS + "logs/singlestep/figures.log",
+    benchmark:
+        RESULTS + "benchmarks/singlestep/figures.tsv"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=minutes(60),
+        gpu=0,
+        seconds=20,
+    params:
+        seed=setting("seed"),
+        figures=RESULTS + "figures/singlestep",
+        code=code("onestep.singlestep.figures"),
+    message:
+        "Drawing the figures of singlestep."
+    shell:
+        "onestep singlestep figures --sample {input.sample} --universal {input.universal} --fixed {input.fixed}"
+        " --seed {params.seed} --out {params.figures} > {log} 2>&1"
+
+
+rule singlestep_notebook:
+    input:
+        notebook="workflow/notebooks/singlestep.ipynb",
+        sample=SAMPLE,
+        claims=RESULTS + "claims/singlestep.json",
+        tables=rules.singlestep_claims.output.tables,
+    output:
+        page=report(
+            RESULTS + "notebooks/singlestep.html",
+            caption="../../report/captions/notebook.rst",
+            category="1. A single gradient step",
+            labels={"figure": "A walk through the records"},
+        ),
+    log:
+        RESULTS + "logs/singlestep/notebook.log",
+    benchmark:
+        RESULTS + "benchmarks/singlestep/notebook.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=minutes(60),
+        gpu=0,
+        seconds=12,
+    params:
+        results=RESULTS,
+        code=code("onestep.notebook"),
+    message:
+        "Walking through the records of singlestep in a notebook."
+    shell:
+        "onestep notebook --notebook {input.notebook} --results {params.results} --inputs {input.sample} --out {output.page} > {log} 2>&1"
+
+
+rule singlestep:
+    input:
+        rules.singlestep_claims.output,
+        rules.singlestep_figures.output,
+        rules.singlestep_notebook.output,
+    message:
+        "The claims, figures and notebook of singlestep are in results/."

@@ -1,0 +1,189 @@
+"""The typeset paper: gathers what the run is made of and hands it, with the run's own files, to the typesetter.
+
+Nothing is measured or judged here. `report/paper.typ` reads tables, figures and claims from the files of the run; what they do not say
+themselves (which data, how many records, whose code) it finds in the facts that are gathered from certificates and records.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+import pyarrow.parquet as pq
+import typst
+
+from onestep import claims
+from onestep.attacks import ray
+from onestep.data.prepare import read
+from onestep.data_report import title
+from onestep.errors import Mistake
+from onestep.networks.random_relu import NORM_SLACK
+from onestep.provenance import certificate, file_digest, read_certificate, whole, write_certificate
+from onestep.statistics.intervals import LEVEL, REPLICATES
+
+
+def _tree(files: Iterable[Path]) -> dict[str, dict[str, Path]]:
+    """Files by the folder they lie in (a paper's key) and their name."""
+    tree: dict[str, dict[str, Path]] = {}
+    for file in files:
+        if not file.is_file():
+            raise Mistake(f"{file}: no such file; run the rule that makes it")
+        tree.setdefault(file.parent.name, {})[file.stem] = file
+    return tree
+
+
+def _material(source: Path) -> list[Path]:
+    """The source with its bibliography and captions."""
+    if not source.is_file():
+        raise Mistake(f"{source}: no such file; name the paper's Typst source, report/paper.typ")
+    return [source, *sorted(source.parent.glob("*.bib")), *sorted(source.parent.glob("captions/**/*.rst"))]
+
+
+def _experiments(records: Sequence[Path], digests: Mapping[str, str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """For each paper and experiment: what was sampled, and each of its record files (.../records/PAPER/EXPERIMENT/JOB.parquet)."""
+    found: dict[str, dict[str, list[Path]]] = {}
+    for file in records:
+        found.setdefault(file.parent.parent.name, {}).setdefault(file.parent.name, []).append(file)
+    return {
+        paper: {name: _experiment(files, digests) for name, files in sorted(experiments.items())}
+        for paper, experiments in sorted(found.items())
+    }
+
+
+def _experiment(files: Sequence[Path], digests: Mapping[str, str]) -> dict[str, Any]:
+    """The sizes of one experiment: a cell is what the columns before `network` agree on."""
+    parts: list[pd.DataFrame] = []
+    listed: list[dict[str, Any]] = []
+    codes: set[str] = set()
+    parameters: list[dict[str, Any]] = []
+    for file in files:
+        names = pq.read_schema(file).names
+        if "network" not in names or "input" not in names:
+            raise Mistake(f"{file}: it has no columns `network` and `input`; only record files of experiments belong here")
+        coordinates = names[: names.index("network")]
+        parts.append(pq.read_table(file, columns=[*coordinates, "network", "input"]).to_pandas())
+        listed.append({"file": file.stem, "rows": len(parts[-1]), "digest": digests[str(file)]})
+        born = read_certificate(file)
+        codes.add(born["code"])
+        parameters.append(born["parameters"])
+    rows = pd.concat(parts, ignore_index=True)
+    cells = rows.groupby(coordinates)[["network", "input"]].nunique() if coordinates else rows[["network", "input"]].nunique().to_frame().T
+    return {
+        "files": listed,
+        "rows": len(rows),
+        "cells": len(cells),
+        "networks": [int(cells["network"].min()), int(cells["network"].max())],
+        "inputs": [int(cells["input"].min()), int(cells["input"].max())],
+        "grid": {name: sorted(rows[name].unique().tolist()) for name in coordinates},
+        "parameters": {name: value for name, value in parameters[0].items() if all(other.get(name) == value for other in parameters)},
+        "code": sorted(codes),
+    }
+
+
+def _one(values: Iterable[Any], what: str, where: Path) -> Any:
+    """The value on which all agree."""
+    different = sorted(set(values), key=str)
+    if len(different) != 1:
+        raise Mistake(f"{where}: {what} must be one for the whole paper, not {different or 'none'}; make its files anew from one run")
+    return different[0]
+
+
+def _facts(
+    ledger: Path,
+    tables: Sequence[Path],
+    figures: Sequence[Path],
+    datasets: Sequence[Path],
+    records: Sequence[Path],
+    digests: Mapping[str, str],
+) -> dict[str, Any]:
+    """What the paper says that is not in its tables and figures; nothing in it changes from one run to the next."""
+    judged = claims.read(ledger)
+    certificates = [read_certificate(file) for file in records]
+    versions: dict[str, set[str]] = {}
+    for born in certificates:
+        for name, version in born["versions"].items():
+            versions.setdefault(name, set()).add(version)
+    verdicts = Counter(claim.verdict for claim in judged)
+    information = [read(file)[1] for file in datasets]
+    return {
+        "scale": _one((claim.scale for claim in judged), "the scale", ledger),
+        "seed": _one((born["seed"] for born in certificates), "the seed of the records", ledger),
+        "data_used": sorted({claim.data for claim in judged}),
+        "verdicts": {name: verdicts[name] for name in get_args(claims.Verdict)},
+        "experiments": _experiments(records, digests),
+        "datasets": [
+            {
+                key: info[key]
+                for key in ("dataset", "source", "stand_in", "description", "negative", "positive", "counts", "checksums", "digest")
+            }
+            | {"title": title(info)}
+            for info in information
+        ],
+        "versions": {name: ", ".join(sorted(found)) for name, found in versions.items()},
+        "codes": {
+            "claims": read_certificate(ledger)["code"],
+            **{f"tables of {file.parent.name}": read_certificate(file)["code"] for file in tables},
+            **{f"figures of {file.parent.name}": read_certificate(file)["code"] for file in figures},
+        },
+        "method": {
+            "level": LEVEL,
+            "replicates": REPLICATES,
+            "relative_error": ray.RELATIVE_ERROR,
+            "margin": ray.MARGIN,
+            "resolution": ray.RESOLUTION,
+            "norm_slack": NORM_SLACK,
+        },
+    }
+
+
+def _compile(source: Path, root: Path, facts: Mapping[str, Any], out: Path) -> None:
+    """Typesets with the fonts that Typst brings along, so that the bytes are the same on every machine."""
+    try:
+        typst.compile(
+            source, output=out, root=root, format="pdf", ignore_system_fonts=True, sys_inputs={"facts": json.dumps(facts, sort_keys=True)}
+        )
+    except typst.TypstError as error:
+        lines = str(getattr(error, "diagnostic", "")).splitlines()
+        place = next((line.partition("─ ")[2].strip() for line in lines if "─ " in line), "")
+        where = f" (at {place.rpartition("/")[2]})" if place else ""
+        raise Mistake(
+            f"{source}: Typst stops: {' '.join(str(error).split())}{where}; mend the source or make the file that it misses"
+        ) from None
+
+
+def typeset(
+    source: Path,
+    ledger: Path,
+    tables: Sequence[Path],
+    figures: Sequence[Path],
+    datasets: Sequence[Path],
+    records: Sequence[Path],
+    out: Path,
+) -> None:
+    """Typesets the paper from the files of one run.
+
+    `ledger` is the claims.json of all papers; tables (.csv) and figures (.svg) lie in a folder with their paper's key, records in
+    records/PAPER/EXPERIMENT; the bibliography and the captions lie beside `source`. The PDF is the same bytes for the same run: no
+    times, no commit; those are in the certificate beside it.
+    """
+    material = _material(source)
+    by_paper = {"tables": _tree(tables), "figures": _tree(figures)}
+    inputs = [*material, ledger, *tables, *figures, *datasets, *records]
+    digests = {str(path): file_digest(path) for path in inputs}
+    facts = _facts(ledger, tables, figures, datasets, records, digests)
+    # Typst reads files below one root only, and names them from there.
+    root = Path(os.path.commonpath([path.resolve().parent for path in inputs]))
+
+    def seen(path: Path) -> str:
+        return f"/{path.resolve().relative_to(root).as_posix()}"
+
+    for kind, tree in by_paper.items():
+        facts[kind] = {paper: {name: seen(path) for name, path in files.items()} for paper, files in tree.items()}
+    facts["claims"] = seen(ledger)
+    with whole(out) as temporary:
+        _compile(source.resolve(), root, facts, temporary)
+    born = certificate(parameters={"scale": facts["scale"]}, modules=[__name__], seed=facts["seed"])
+    write_certificate(out, born | {"inputs": digests})
