@@ -233,6 +233,17 @@ def _common(commands: Any) -> None:
     verb.set_defaults(run=notebook)
 
 
+def _schema(commands: Any) -> None:
+    verb = commands.add_parser("schema", help="print the configuration's schema (workflow/schemas/config.schema.yaml)")
+
+    def schema(o: argparse.Namespace) -> None:
+        from onestep.config import schema
+
+        print(schema(), end="")
+
+    verb.set_defaults(run=schema)
+
+
 def _paper(commands: Any) -> None:
     verb = commands.add_parser("paper", help="typeset the paper from the files of a run")
     verb.add_argument("--source", type=Path, required=True, metavar="FILE", help="report/paper.typ")
@@ -256,6 +267,7 @@ def _parser() -> argparse.ArgumentParser:
     _singlestep(commands)
     _common(commands)
     _paper(commands)
+    _schema(commands)
     return parser
 
 

@@ -61,7 +61,7 @@ def logarithmic(axes: Axes, values: Sequence[float], which: str = "x") -> None:
     for value in values:
         if not shown or (value / shown[-1]) > span**0.11:
             shown.append(value)
-    axis.set_ticks(shown, [f"{value:,.0f}" for value in shown])
+    axis.set_ticks(shown, [f"{value:,g}" for value in shown])
     axis.set_minor_locator(LogLocator(subs=[]))
     axis.set_minor_formatter(NullFormatter())
 

@@ -147,8 +147,8 @@ def _compile(source: Path, root: Path, facts: Mapping[str, Any], out: Path) -> N
         )
     except typst.TypstError as error:
         lines = str(getattr(error, "diagnostic", "")).splitlines()
-        place = next((line.partition("─ ")[2].strip() for line in lines if "─ " in line), "")
-        where = f" (at {place.rpartition("/")[2]})" if place else ""
+        place = next((line.partition("─ ")[2].rpartition("/")[2].strip() for line in lines if "─ " in line), "")
+        where = f" (at {place})" if place else ""
         raise Mistake(
             f"{source}: Typst stops: {' '.join(str(error).split())}{where}; mend the source or make the file that it misses"
         ) from None

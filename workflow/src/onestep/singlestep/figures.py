@@ -140,6 +140,7 @@ def law(table: pd.DataFrame, samples: pd.DataFrame) -> Figure:
     axes[0].set_xlabel("quantile of |N(0, 1)|")
     axes[0].set_ylabel("quantile of √d ‖δ‖ / ‖x‖")
     axes[0].set_title(f"d = {largest['input_dim'].max():,}, k = {largest['width'].max():,}")
+    axes[0].set_ylim(0, 1.5 * theory.max())
     axes[0].legend(loc="upper left", handlelength=1.2)
     dims, widths = sorted(table["input_dim"].unique()), sorted(table["width"].unique())
     for axis, fixed, moving, grid, label in (
@@ -153,11 +154,13 @@ def law(table: pd.DataFrame, samples: pd.DataFrame) -> Figure:
             noise = 1.36 / np.sqrt(line["networks"])
         axis.plot(line[moving], noise, color="0.45", linestyle=":", linewidth=1)
         logarithmic(axis, grid)
-        axis.set_yscale("log")
+        logarithmic(axis, [0.01, 0.02, 0.05, 0.1, 0.2, 0.5], "y")
         axis.set_xlabel(label)
         axis.set_title(f"{'k' if fixed == 'width' else 'd'} = {table[fixed].max():,}")
-    axes[1].set_ylabel("Kolmogorov–Smirnov distance to |N(0, 1)|")
-    axes[2].sharey(axes[1])
+    axes[1].set_ylabel("distance to |N(0, 1)|")
+    reach = [limit for axis in axes[1:] for limit in axis.get_ylim()]
+    for axis in axes[1:]:
+        axis.set_ylim(min(reach), max(reach))
     return figure
 
 

@@ -1,0 +1,117 @@
+"""The experiments' records: their columns, what they mean, and that they do not depend on how the work is split."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from onestep import records
+from onestep.networks.random_relu import DenseReLU, random_inputs
+from onestep.provenance import read_certificate
+from onestep.seeds import stream
+from onestep.singlestep import experiment
+
+from .conftest import COEFFICIENTS, DIMS, Records
+
+
+def test_sample_has_the_columns_that_others_rely_on(recorded: Records) -> None:
+    frame = records.read(recorded["sample"][:1])
+    expected = "depth width input_dim hidden_scale network input value gradient_norm step perturbation_norm status"
+    assert list(frame.columns) == expected.split()
+    assert set(frame["hidden_scale"]) == {"he", "unit"}
+    assert set(frame["status"]) <= {"switched", "unswitched", "dead"}
+    assert len(frame) == len(DIMS) * 40 * 2 * 2
+    assert frame["step"].notna().equals(frame["status"] == "switched")
+    assert read_certificate(recorded["sample"][0])["parameters"]["seed"] == 1
+
+
+def test_a_network_rebuilt_from_its_seed_changes_sign_at_the_recorded_step(recorded: Records) -> None:
+    """Depth 2, width 60, d = 60: the value just before and just behind x + eta grad f(x), evaluated from scratch."""
+    frame = records.read([file for file in recorded["sample"] if file.stem == "sample-2-60"])
+    rows = frame[(frame["hidden_scale"] == "he") & (frame["input_dim"] == 60) & (frame["network"] < 5) & (frame["status"] == "switched")]
+    assert len(rows) > 5
+    for row in rows.itertuples():
+        cell = ("singlestep", 2, 60, 60)
+        net = DenseReLU.sample([stream(1, *cell, "network", row.network)], 2, 60, 60)
+        x = random_inputs([stream(1, *cell, "inputs", row.network)], 2, 60)[:, row.input : row.input + 1]
+        value, gradient = net.value_and_gradient(x)
+        assert value.item() == pytest.approx(row.value, rel=1e-12)
+        assert gradient.norm().item() == pytest.approx(row.gradient_norm, rel=1e-12)
+        before, behind = (
+            net.value_and_gradient(x - np.sign(row.value) * row.step * part * gradient)[0].item() for part in (1 - 1e-6, 1 + 1e-6)
+        )
+        assert before * row.value > 0 > behind * row.value
+        assert row.perturbation_norm == pytest.approx(row.step * row.gradient_norm, rel=1e-12)
+
+
+def test_both_hidden_scales_are_one_network_rescaled(recorded: Records) -> None:
+    frame = records.read([file for file in recorded["sample"] if file.stem.startswith("sample-2-")])
+    wide = frame.set_index(["width", "input_dim", "network", "input", "hidden_scale"]).unstack("hidden_scale")
+    factor = 2**-0.5
+    for column, power in (("value", 1), ("gradient_norm", 1), ("step", -1), ("perturbation_norm", 0)):
+        both = wide[column].dropna()
+        assert np.allclose(both["unit"], both["he"] * factor**power, rtol=1e-12)
+    # What the larger unit step takes beyond the cap is unswitched there, and nothing else differs.
+    lost = (wide["status"]["he"] == "switched") & (wide["status"]["unit"] == "unswitched")
+    assert (wide["step"]["he"][lost] / factor >= 20).all()
+    assert (wide["status"]["he"] == wide["status"]["unit"])[~lost].all()
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_records_are_the_same_bytes_however_the_networks_are_split(tmp_path: Path, depth: int) -> None:
+    def run(name: str, first: int, networks: int, dims: list[int]) -> pd.DataFrame:
+        experiment.sample(depth, 40, dims, first, networks, 2, 5, 20.0, "cpu", tmp_path / name)
+        return records.read([tmp_path / name])
+
+    key = ["input_dim", "network", "input", "hidden_scale"]
+    whole = run("whole.parquet", 0, 150, [10, 60]).sort_values(key, ignore_index=True)
+    pieces = [run(f"{first}.parquet", first, networks, [10, 60]) for first, networks in ((0, 7), (7, 60), (67, 83))]
+    together = pd.concat(pieces).sort_values(key, ignore_index=True)
+    alone = run("alone.parquet", 0, 150, [60]).sort_values(key, ignore_index=True)
+    for column in whole.columns:
+        assert whole[column].to_numpy().tobytes() == together[column].to_numpy().tobytes() or whole[column].equals(together[column])
+        assert whole.loc[whole["input_dim"] == 60, column].reset_index(drop=True).equals(alone[column])
+
+
+def test_the_first_inputs_do_not_depend_on_how_many_there_are(tmp_path: Path) -> None:
+    for name, inputs in (("two", 2), ("five", 5)):
+        experiment.sample(1, 30, [20], 0, 10, inputs, 5, 20.0, "cpu", tmp_path / f"{name}.parquet")
+    two, five = (records.read([tmp_path / f"{name}.parquet"]) for name in ("two", "five"))
+    common = five[five["input"] < 2].reset_index(drop=True)
+    assert np.allclose(two["value"], common["value"], rtol=1e-12)
+
+
+def test_the_experiments_look_at_the_same_networks(recorded: Records) -> None:
+    key = ["width", "input_dim", "network", "input"]
+    sample = records.read([file for file in recorded["sample"] if "sample-1-" in file.stem])
+    sample = sample[sample["hidden_scale"] == "he"].set_index(key)["value"]
+    universal = records.read(recorded["universal"]).set_index(key)["value"]
+    fixed = records.read(recorded["fixed"])
+    fixed = fixed[fixed["coefficient"] == 1.0].set_index(key)["value"]
+    assert np.allclose(universal, sample.loc[universal.index], rtol=1e-12)
+    assert np.allclose(fixed, sample.loc[fixed.index], rtol=1e-12)
+
+
+def test_the_universal_direction_is_the_signed_sum_of_the_weights(recorded: Records) -> None:
+    row = records.read(recorded["universal"]).query("width == 60 and input_dim == 60 and network == 3 and input == 0").iloc[0]
+    net = DenseReLU.sample([stream(1, "singlestep", 1, 60, 60, "network", 3)], 1, 60, 60)
+    direction = (net.output[0, :, None] * net.layers[0][0]).sum(0)
+    assert row["universal_norm"] == pytest.approx(direction.norm().item(), rel=1e-12)
+    x = random_inputs([stream(1, "singlestep", 1, 60, 60, "inputs", 3)], 1, 60)
+    if row["status"] == "switched":
+        behind = net.value_and_gradient(x - np.sign(row["value"]) * row["step"] * (1 + 1e-6) * direction)[0].item()
+        assert behind * row["value"] < 0
+
+
+def test_the_fixed_step_flips_what_its_first_root_says(recorded: Records) -> None:
+    """While the ray crosses once, the step c / ||grad f||^2 flips exactly the samples whose smallest step is shorter."""
+    key = ["width", "input_dim", "network"]
+    first = records.read([file for file in recorded["sample"] if "sample-1-" in file.stem]).query("hidden_scale == 'he' and input == 0")
+    fixed = records.read(recorded["fixed"]).query("status != 'dead'").join(first.set_index(key)["step"], on=key)
+    assert set(fixed["coefficient"]) == set(COEFFICIENTS)
+    small = fixed[fixed["coefficient"] <= 2]
+    shorter = small["step"].fillna(np.inf) < small["coefficient"] / small["gradient_norm"] ** 2
+    flipped = small["status"] == "switched"
+    assert not (flipped & ~shorter).any()  # a flip needs a root before it
+    assert (flipped == shorter).mean() > 0.98  # a second crossing is rare

@@ -1,0 +1,72 @@
+"""Verdicts follow from intervals."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from onestep import claims
+from onestep.claims import Claim, judge, judge_all
+from onestep.errors import Mistake
+
+
+def claim(name: str, **changes: object) -> Claim:
+    fields = {
+        "id": name, "paper": "p", "statement": "It is so.", "published": "1", "measured": 1.0, "interval": (0.5, 1.5), "verdict": "holds",
+        "rule": "r", "networks": 10, "samples": 20, "scale": "laptop", "data": "none", "figure": "f", "records": ["a"],
+    }  # fmt: skip
+    return Claim(**(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [
+        ((0.2, 0.8), "holds"),
+        ((0.0, 1.0), "holds"),
+        ((1.1, 2.0), "fails"),
+        ((-2.0, -0.1), "fails"),
+        ((0.5, 1.5), "inconclusive"),
+        ((-1, 2), "inconclusive"),
+    ],
+)
+def test_inside_holds_outside_fails_else_inconclusive(interval: tuple[float, float], verdict: str) -> None:
+    assert judge(interval, (0, 1)) == verdict
+
+
+def test_a_claim_about_every_part_fails_with_one_and_holds_with_all() -> None:
+    inside, across, outside, far = (0.2, 0.3), (0.9, 1.2), (1.5, 1.6), (3.0, 4.0)
+    assert judge_all([inside, (0.1, 0.99)], (0, 1)) == ("holds", 1)
+    assert judge_all([inside, across], (0, 1)) == ("inconclusive", 1)
+    assert judge_all([inside, outside, far, across], (0, 1)) == ("fails", 2)
+
+
+def test_the_ledger_reads_back_and_is_printed_as_a_table(tmp_path: Path) -> None:
+    parts = [tmp_path / "a.json", tmp_path / "b.json"]
+    claims.write(parts[0], [claim("p.one")], {})
+    claims.write(parts[1], [claim("q.two", measured=None, interval=None, verdict="not measured", statement="a < b")], {})
+    ledger, page = tmp_path / "claims.json", tmp_path / "claims.html"
+    claims.collect(parts, ledger, page)
+    content = json.loads(ledger.read_text())
+    assert content["provenance"]["inputs"].keys() == {str(part) for part in parts}
+    assert [entry["id"] for entry in content["claims"]] == ["p.one", "q.two"]
+    assert content["claims"][1]["interval"] is None
+    printed = claims.table(claims.read(ledger)).splitlines()
+    assert len(printed) == 3
+    assert "not measured" in printed[2]
+    assert "a &lt; b" in page.read_text()
+
+
+def test_two_claims_with_one_id_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="same id"):
+        claims.write(tmp_path / "c.json", [claim("a"), claim("a")], {})
+
+
+@pytest.mark.parametrize("content", [None, "not json", '{"claims": [{"id": 1}]}', "[]"])
+def test_what_is_not_a_ledger_is_a_one_line_mistake(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "claims.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(Mistake) as caught:
+        claims.read(file)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)

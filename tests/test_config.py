@@ -1,0 +1,98 @@
+"""The configuration: what is refused, in which words, and that the schema is the one the code would generate."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from onestep.config import Config, load, schema, validate
+from onestep.errors import Mistake
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def values() -> dict[str, Any]:
+    return copy.deepcopy(yaml.safe_load((ROOT / "config.yaml").read_text()))
+
+
+def test_the_shipped_configuration_is_valid() -> None:
+    assert load(ROOT / "config.yaml").scale == "laptop"
+
+
+def test_the_committed_schema_is_the_generated_one() -> None:
+    committed = (ROOT / "workflow/schemas/config.schema.yaml").read_text()
+    assert committed == schema(), "run: onestep schema > workflow/schemas/config.schema.yaml"
+
+
+def test_every_field_has_a_description() -> None:
+    generated = Config.model_json_schema()
+    models = {"Config": generated, **generated["$defs"]}
+    bare = [
+        f"{name}.{field}" for name, model in models.items() for field, what in model["properties"].items() if not what.get("description")
+    ]
+    assert bare == []
+
+
+def test_laptop_and_paper_have_the_same_cells(values: dict[str, Any]) -> None:
+    scales = values["singlestep"]["scales"]
+    for axis in ("depths", "widths", "input_dims"):
+        assert scales["laptop"][axis] == scales["paper"][axis]
+
+
+def _set(path: str, value: object) -> Callable[[dict[str, Any]], None]:
+    def change(values: dict[str, Any]) -> None:
+        *parents, last = path.split("/")
+        for key in parents:
+            values = values[key]
+        values[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("scale", "huge", ["scale", "'smoke', 'laptop' or 'paper'", "'huge'"]),
+        ("sead", 1, ["sead", "unknown key"]),
+        ("singlestep/step_cup", 1, ["singlestep/step_cup", "unknown key"]),
+        ("seed", "7", ["seed", "integer", "'7'"]),
+        ("seed", -1, ["seed", "greater than or equal to 0"]),
+        ("device", "gpu", ["device", "'gpu'"]),
+        ("data_source", "internet", ["data_source", "'embedded'"]),
+        ("datasets/mnist-0-1/negative", ["11"], ["datasets/mnist-0-1", "no class '11'"]),
+        ("datasets/mnist-0-1/positive", ["0"], ["datasets/mnist-0-1", "both sides"]),
+        ("singlestep/scales/laptop/widths", [100, 10], ["widths", "ascending"]),
+        ("singlestep/scales/laptop/widths", [0], ["widths/0", "greater than or equal to 1"]),
+        ("singlestep/scales/laptop/networks", 2.5, ["networks", "integer"]),
+        ("singlestep/gammas", [1.5], ["gammas/0", "less than 1"]),
+        ("singlestep", None, ["singlestep"]),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_key_and_what_to_do(values: dict[str, Any], path: str, value: object, says: list[str]) -> None:
+    _set(path, value)(values)
+    with pytest.raises(Mistake) as caught:
+        validate(values)
+    message = str(caught.value)
+    assert "\n" not in message
+    for words in ["config.yaml", *says]:
+        assert words in message
+
+
+def test_a_missing_key_is_named(values: dict[str, Any]) -> None:
+    del values["singlestep"]["scales"]["paper"]["inputs"]
+    with pytest.raises(Mistake, match=r"singlestep/scales/paper/inputs: this key is missing"):
+        validate(values)
+
+
+def test_broken_yaml_and_a_missing_file_are_one_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1\nb: }")
+    for path in (broken, tmp_path / "none.yaml"):
+        with pytest.raises(Mistake) as caught:
+            load(path)
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
