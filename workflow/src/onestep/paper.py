@@ -42,15 +42,22 @@ def _material(source: Path) -> list[Path]:
     return [source, *sorted(source.parent.glob("*.bib")), *sorted(source.parent.glob("captions/**/*.rst"))]
 
 
+def _place(file: Path) -> tuple[str, str, str]:
+    """Paper, experiment and job of a record file .../records/PAPER/EXPERIMENT/JOB.parquet; a job may be several folders deep."""
+    folders = file.with_suffix("").parts
+    inside = folders[len(folders) - folders[::-1].index("records") :] if "records" in folders else ()
+    if len(inside) < 3:
+        raise Mistake(f"{file}: not in a folder records/PAPER/EXPERIMENT; name the record files where the run put them")
+    return inside[0], inside[1], ", ".join(inside[2:])
+
+
 def _experiments(records: Sequence[Path], digests: Mapping[str, str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """For each paper and experiment: what was sampled, and each of its record files (.../records/PAPER/EXPERIMENT/JOB.parquet)."""
+    """For each paper and experiment: what was sampled, and each of its record files."""
     found: dict[str, dict[str, list[Path]]] = {}
     for file in records:
-        found.setdefault(file.parent.parent.name, {}).setdefault(file.parent.name, []).append(file)
-    return {
-        paper: {name: _experiment(files, digests) for name, files in sorted(experiments.items())}
-        for paper, experiments in sorted(found.items())
-    }
+        paper, experiment, _ = _place(file)
+        found.setdefault(paper, {}).setdefault(experiment, []).append(file)
+    return {paper: {name: _experiment(files, digests) for name, files in experiments.items()} for paper, experiments in found.items()}
 
 
 def _experiment(files: Sequence[Path], digests: Mapping[str, str]) -> dict[str, Any]:
@@ -65,7 +72,7 @@ def _experiment(files: Sequence[Path], digests: Mapping[str, str]) -> dict[str, 
             raise Mistake(f"{file}: it has no columns `network` and `input`; only record files of experiments belong here")
         coordinates = names[: names.index("network")]
         parts.append(pq.read_table(file, columns=[*coordinates, "network", "input"]).to_pandas())
-        listed.append({"file": file.stem, "rows": len(parts[-1]), "digest": digests[str(file)]})
+        listed.append({"job": _place(file)[2], "rows": len(parts[-1]), "digest": digests[str(file)]})
         born = read_certificate(file)
         codes.add(born["code"])
         parameters.append(born["parameters"])
@@ -100,6 +107,8 @@ def _facts(
     digests: Mapping[str, str],
 ) -> dict[str, Any]:
     """What the paper says that is not in its tables and figures; nothing in it changes from one run to the next."""
+    if not records:
+        raise Mistake(f"{ledger}: no record files were given with it; name those that it was judged from")
     judged = claims.read(ledger)
     certificates = [read_certificate(file) for file in records]
     versions: dict[str, set[str]] = {}
@@ -143,7 +152,7 @@ def _compile(source: Path, root: Path, facts: Mapping[str, Any], out: Path) -> N
     """Typesets with the fonts that Typst brings along, so that the bytes are the same on every machine."""
     try:
         typst.compile(
-            source, output=out, root=root, format="pdf", ignore_system_fonts=True, sys_inputs={"facts": json.dumps(facts, sort_keys=True)}
+            source, output=out, root=root, format="pdf", ignore_system_fonts=True, sys_inputs={"facts": json.dumps(facts)}
         )
     except typst.TypstError as error:
         lines = str(getattr(error, "diagnostic", "")).splitlines()
@@ -165,7 +174,7 @@ def typeset(
 ) -> None:
     """Typesets the paper from the files of one run.
 
-    `ledger` is the claims.json of all papers; tables (.csv) and figures (.svg) lie in a folder with their paper's key, records in
+    `ledger` is the claims.json of all papers; tables (.csv) and figures (.svg) lie in a folder with their paper's key, records below
     records/PAPER/EXPERIMENT; the bibliography and the captions lie beside `source`. The PDF is the same bytes for the same run: no
     times, no commit; those are in the certificate beside it.
     """

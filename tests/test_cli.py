@@ -1,0 +1,73 @@
+"""The command line: help, the shapes that others rely on, and mistakes that are one line and exit with 2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SAMPLE = [
+    "singlestep",
+    "sample",
+    "--depth",
+    "2",
+    "--width",
+    "20",
+    "--input-dim",
+    "10",
+    "20",
+    "--networks",
+    "3",
+    "--inputs",
+    "2",
+    "--seed",
+    "0",
+]
+
+
+def onestep(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from onestep.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def test_help_lists_the_commands() -> None:
+    text = onestep("--help").stdout
+    for command in ("data", "singlestep", "provenance", "claims", "notebook", "paper", "schema"):
+        assert command in text
+
+
+def test_a_sample_can_be_taken_by_hand(tmp_path: Path) -> None:
+    done = onestep(*SAMPLE, "--out", str(tmp_path / "new folder" / "r.parquet"))
+    assert done.returncode == 0, done.stderr
+    assert onestep("provenance", str(tmp_path / "new folder" / "r.parquet")).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--depth", "0"], ["--depth", "0", "out of range"]),
+        (["--width", "ten"], ["--width", "'ten'", "whole number"]),
+        (["--networks", "-3"], ["--networks", "out of range"]),
+        (["--cap", "0"], ["--cap", "above 0"]),
+        (["--cap", "inf"], ["--cap", "finite"]),
+        (["--device", "tpu"], ["--device tpu", "use auto, cpu, cuda or cuda:N"]),
+        (["--device", "cuda:7"], ["--device cuda:7", "GPUs"]),
+        (["--colour", "red"], ["--colour"]),
+        (["--out", "/dev/null/r.parquet"], ["/dev/null/r.parquet", "cannot be written"]),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_status_2(tmp_path: Path, change: list[str], words: list[str]) -> None:
+    done = onestep(*SAMPLE, "--out", str(tmp_path / "r.parquet"), *change)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("onestep: ")
+    for word in words:
+        assert word in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_there_is_one_line_and_status_2(tmp_path: Path) -> None:
+    for arguments in (["provenance", "nothing.parquet"], ["claims"], ["claims", "--collect", "a.json"], ["singlestep"], []):
+        done = onestep(*arguments, cwd=tmp_path)
+        assert done.returncode == 2, arguments
+        assert len(done.stderr.splitlines()) == 1, done.stderr

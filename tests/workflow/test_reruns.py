@@ -1,0 +1,70 @@
+"""What an edit reruns: the stages that can see it, what follows from them, and nothing else."""
+
+from collections.abc import Callable
+
+import pytest
+
+from .conftest import Smoke
+
+pytestmark = pytest.mark.workflow
+
+PAPER = {"all", "typeset", "html", "latest"}
+EXPERIMENTS = {"singlestep_sample", "singlestep_universal", "singlestep_fixed"}
+AFTER = {"singlestep_claims", "singlestep_figures", "singlestep_notebook", "claims"}
+
+
+def reruns(smoke: Smoke, name: str, change: Callable[[str], str]) -> dict[str, int]:
+    undo = smoke.checkout.edit(name, change)
+    try:
+        return smoke.checkout.would_run()
+    finally:
+        undo()
+
+
+def test_a_comment_or_another_layout_reruns_nothing(smoke: Smoke) -> None:
+    assert reruns(smoke, "workflow/src/onestep/attacks/ray.py", lambda text: f"# A comment.\n\n\n{text}\n\n# Another.\n") == {}
+    assert (
+        reruns(smoke, "workflow/src/onestep/singlestep/claims.py", lambda text: text.replace("scale: str,", "scale:   str,  # smoke")) == {}
+    )
+
+
+def test_a_mere_touch_reruns_nothing(smoke: Smoke) -> None:
+    for name in ("workflow/src/onestep/attacks/ray.py", "report/paper.typ", "config.yaml", "workflow/notebooks/singlestep.ipynb"):
+        (smoke.checkout.folder / name).touch()
+    assert smoke.checkout.would_run() == {}
+
+
+def test_an_edit_of_the_ray_search_reruns_its_experiments_and_what_follows(smoke: Smoke) -> None:
+    rerun = reruns(smoke, "workflow/src/onestep/attacks/ray.py", lambda text: text.replace("RESOLUTION = 1e-10", "RESOLUTION = 1e-9"))
+    assert rerun.keys() == EXPERIMENTS | AFTER | PAPER
+    assert {name: rerun[name] for name in EXPERIMENTS} == {"singlestep_sample": 6, "singlestep_universal": 2, "singlestep_fixed": 2}
+
+
+def test_an_edit_of_the_figures_redraws_and_typesets(smoke: Smoke) -> None:
+    rerun = reruns(smoke, "workflow/src/onestep/singlestep/figures.py", lambda text: text.replace('"width k:"', '"width:"'))
+    assert rerun.keys() == {"singlestep_figures"} | PAPER
+
+
+def test_an_edit_of_the_claims_judges_again(smoke: Smoke) -> None:
+    rerun = reruns(smoke, "workflow/src/onestep/singlestep/claims.py", lambda text: text.replace("(0.995, 1.0)", "(0.99, 1.0)"))
+    assert rerun.keys() == {"singlestep_claims", "singlestep_notebook", "claims"} | PAPER
+
+
+def test_an_edit_of_the_papers_text_typesets_only(smoke: Smoke) -> None:
+    assert reruns(smoke, "report/paper.typ", lambda text: text + "\nA last word.\n").keys() == PAPER
+
+
+def test_an_edit_of_the_image_code_leaves_the_experiments_alone(smoke: Smoke) -> None:
+    rerun = reruns(smoke, "workflow/src/onestep/data/binary.py", lambda text: text + "\nUNUSED = 1\n")
+    assert rerun.keys() == {"prepare", "data"} | PAPER
+
+
+def test_one_more_width_runs_that_width_and_what_follows(smoke: Smoke) -> None:
+    rerun = reruns(smoke, "config.yaml", lambda text: text.replace("widths: [10, 100]", "widths: [10, 50, 100]"))
+    assert rerun.keys() == EXPERIMENTS | AFTER | PAPER
+    assert {name: rerun[name] for name in EXPERIMENTS} == {"singlestep_sample": 3, "singlestep_universal": 1, "singlestep_fixed": 1}
+
+
+def test_another_value_of_the_theory_reruns_only_its_judgement(smoke: Smoke) -> None:
+    rerun = reruns(smoke, "config.yaml", lambda text: text.replace("gammas: [0.01, 0.03, 0.1, 0.3]", "gammas: [0.1, 0.3]"))
+    assert rerun.keys() == {"singlestep_claims", "singlestep_notebook", "claims"} | PAPER

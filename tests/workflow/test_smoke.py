@@ -1,0 +1,97 @@
+"""One whole run: it survives a kill, ends in a paper, is not made twice, and every artifact says where it came from."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from onestep.records import read
+
+from .conftest import NOTHING, Checkout, Smoke
+
+pytestmark = pytest.mark.workflow
+
+
+def test_a_run_that_was_killed_goes_on_and_keeps_what_was_finished(smoke: Smoke) -> None:
+    assert smoke.killed_after, "the run was over before it could be killed"
+    assert smoke.resumed.code == 0, smoke.resumed.text
+    assert smoke.kept
+
+
+def test_a_person_sees_what_runs_how_far_it_is_and_how_long_it_takes(smoke: Smoke) -> None:
+    assert "Sampling 40 networks of depth 1 and width 100 at 10 100 input dimensions." in smoke.resumed.text
+    assert re.search(r"\d+ of \d+ steps \(\d+%\) done", smoke.resumed.text)
+    assert re.search(r"About \d+ (s|min) to go \(\d+% of the work done, [\d.]+ min so far\)\.", smoke.resumed.text)
+
+
+def test_everything_that_is_promised_is_there(smoke: Smoke) -> None:
+    results = smoke.checkout.folder / "results"
+    for name in ("paper.pdf", "report.html", "claims.json", "notebooks/singlestep.html"):
+        copy, original = results / name, results / "smoke" / name
+        assert copy.read_bytes() == original.read_bytes()
+    assert (results / "paper.pdf").read_bytes().startswith(b"%PDF")
+    ledger = json.loads((results / "claims.json").read_text())
+    assert ledger["claims"]
+    assert {claim["verdict"] for claim in ledger["claims"]} == {"not measured"}  # smoke is too small to judge
+
+
+def test_every_artifact_gives_its_certificate(smoke: Smoke) -> None:
+    results = smoke.checkout.folder / "results"
+    kinds = [
+        "smoke/records/**/*.parquet",
+        "data/*/*.safetensors",
+        "smoke/figures/**/*.svg",
+        "smoke/tables/**/*.csv",
+        "smoke/notebooks/*.html",
+    ]
+    for kind in [*kinds, "smoke/paper.pdf", "smoke/claims.json", "paper.pdf"]:
+        files = sorted(results.glob(kind))
+        assert files, kind
+        shown = smoke.checkout.run("onestep", "provenance", str(files[0]))
+        assert shown.code == 0, shown.text
+        assert {"command", "parameters", "seed", "inputs", "code", "git", "versions", "wall_seconds"} <= json.loads(shown.text).keys()
+    printed = smoke.checkout.run("onestep", "claims")
+    assert "singlestep.fig1.two-layer" in printed.text
+
+
+def test_the_paper_and_figures_carry_no_time_and_no_commit(smoke: Smoke) -> None:
+    results = smoke.checkout.folder / "results/smoke"
+    commit = json.loads((results / "paper.pdf.json").read_text())["git"]["commit"]
+    for file in [results / "paper.pdf", *results.glob("figures/**/*.svg"), *results.glob("tables/**/*.csv")]:
+        content = file.read_bytes()
+        assert commit is None or commit.encode() not in content
+        assert b"CreationDate" not in content
+        assert b"<dc:date>" not in content
+
+
+def test_a_second_run_does_nothing_within_ten_seconds(smoke: Smoke) -> None:
+    again = smoke.checkout.snakemake()
+    assert again.code == 0
+    assert NOTHING in again.text
+    assert again.seconds < 10
+
+
+def test_records_are_the_same_on_one_core_and_with_the_work_split_otherwise(smoke: Smoke, tmp_path: Path) -> None:
+    other = Checkout(tmp_path)
+    other.edit("config.yaml", lambda text: text.replace("networks_per_job: 1000", "networks_per_job: 25"))
+    done = other.run("snakemake", "--cores", "1", "singlestep_claims", "--config", "scale=smoke")
+    assert done.code == 0, done.text
+    for experiment in ("sample", "universal", "fixed"):
+        whole, split = (
+            read(sorted(folder.glob(f"results/smoke/records/singlestep/{experiment}/**/*.parquet")))
+            for folder in (smoke.checkout.folder, tmp_path)
+        )
+        assert len(list(tmp_path.glob(f"results/smoke/records/singlestep/{experiment}/**/from-25.parquet")))
+        key = [name for name in ("depth", "width", "input_dim", "network", "input", "hidden_scale", "coefficient") if name in whole]
+        whole, split = (frame.sort_values(key, ignore_index=True) for frame in (whole, split))
+        for column in whole.columns:
+            if whole[column].dtype.kind in "if":
+                assert whole[column].to_numpy().tobytes() == split[column].to_numpy().tobytes(), (experiment, column)
+            else:
+                assert whole[column].equals(split[column]), (experiment, column)
+    first, second = (
+        json.loads((folder / "results/smoke/claims/singlestep.json").read_text())["claims"] for folder in (smoke.checkout.folder, tmp_path)
+    )
+    measured = [[(claim["id"], claim["measured"], claim["interval"]) for claim in ledger] for ledger in (first, second)]
+    assert measured[0] == measured[1]
