@@ -10,9 +10,6 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
-container: "docker://python:3.11"
-
-
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/singlestep.smk"

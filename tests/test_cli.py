@@ -6,23 +6,8 @@ from pathlib import Path
 
 import pytest
 
-SAMPLE = [
-    "singlestep",
-    "sample",
-    "--depth",
-    "2",
-    "--width",
-    "20",
-    "--input-dim",
-    "10",
-    "20",
-    "--networks",
-    "3",
-    "--inputs",
-    "2",
-    "--seed",
-    "0",
-]
+COMMAND = "singlestep sample --depth 2 --width 20 --input-dim 10 20 --networks 3 --inputs 2 --seed 0"
+SAMPLE = COMMAND.split(" ")
 
 
 def onestep(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

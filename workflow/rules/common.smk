@@ -13,6 +13,7 @@ if sys.version_info < (3, 11):
     sys.exit(f"onestep: this is Python {sys.version.split()[0]}; use Python 3.11 or newer (make PYTHON=python3.12 paper)")
 
 from onestep.config import validate
+from onestep.data.sources import TITLES, resolve, root_of
 from onestep.errors import Mistake
 from onestep.provenance import code_digest, writable_folder
 
@@ -28,11 +29,13 @@ def stop(mistake):
 try:
     validate(config)
     writable_folder(Path("results"))
+    # What was resolved, not what was asked for, is a param of the rules that use it.
+    SOURCES = resolve(config["data_source"], config["data_root"])
 except Mistake as mistake:
     stop(mistake)
 
 SCALE = config["scale"]
-RESULTS = f"results/{SCALE}/"
+RESULTS = f"results/{SCALE}"
 
 
 wildcard_constraints:
@@ -63,6 +66,52 @@ def gpu_hint():
 def minutes(seconds):
     """A runtime limit in minutes with room to spare, for clusters that end a job at its limit."""
     return 5 + round(seconds / 10)
+
+
+def sources(wildcards):
+    """Where a data set's images really come from: a param, so that other data are made when the source changes."""
+    source = SOURCES[setting(f"datasets/{wildcards.dataset}/images")]
+    root = root_of(source, config["data_root"])
+    return f"--source {source}" + ("" if root is None else f" --root {root}")
+
+
+def title(wildcards):
+    """The data set's name for people."""
+    return TITLES[setting(f"datasets/{wildcards.dataset}/images")]
+
+
+SINGLESTEP = f"singlestep/scales/{SCALE}"
+
+
+def networks_of(depth):
+    """How many networks a cell of this depth has."""
+    return setting(f"{SINGLESTEP}/{'two_layer_networks' if depth == 1 else 'networks'}")
+
+
+def parts(pattern, depths):
+    """The record files of an experiment: for every depth and width, one for each part of the networks."""
+    size = setting(f"{SINGLESTEP}/networks_per_job")
+    return [
+        f"{RESULTS}/records/singlestep/{pattern.format(depth=depth, width=width, first=first)}"
+        for depth in depths
+        for width in setting(f"{SINGLESTEP}/widths")
+        for first in range(0, networks_of(depth), size)
+    ]
+
+
+def networks_in_part(wildcards):
+    """How many networks the part that starts with `first` has."""
+    total = networks_of(int(wildcards.get("depth", 1)))
+    return min(setting(f"{SINGLESTEP}/networks_per_job"), total - int(wildcards.first))
+
+
+def sampling_seconds(wildcards):
+    """About how long a job takes, from measured times: per network, weight and evaluation along the ray."""
+    depth, width = int(wildcards.get("depth", 1)), int(wildcards.width)
+    dims = setting(f"{SINGLESTEP}/input_dims")
+    inner = (depth - 1) * width**2
+    one = sum(width * d * 2e-8 + 1e-4 + inner * (2e-8 + 2e-9 * 30 * (1 + 4 * (d < 50))) + (depth > 1) * depth * 1e-3 for d in dims)
+    return round(1.5 + networks_in_part(wildcards) * one, 1)
 
 
 class RemainingTime(logging.Handler):

@@ -1,30 +1,12 @@
 # Images: from where the configuration says to two classes of them, and a report on what they are.
-from onestep.data.sources import TITLES, resolve, root_of
-
-try:
-    SOURCES = resolve(config["data_source"], config["data_root"])
-except Mistake as mistake:
-    stop(mistake)
-
-
-def sources(wildcards):
-    """Where a data set's images really come from: a param, so that other data are made when the source changes."""
-    source = SOURCES[setting(f"datasets/{wildcards.dataset}/images")]
-    root = root_of(source, config["data_root"])
-    return f"--source {source}" + ("" if root is None else f" --root {root}")
-
-
-def title(wildcards):
-    """The data set's name for people."""
-    return TITLES[setting(f"datasets/{wildcards.dataset}/images")]
-
-
 rule prepare:
     output:
         images="results/data/{dataset}/images.safetensors",
     log:
         "results/data/{dataset}/prepare.log",
     cache: True
+    conda:
+        "../../envs/onestep.yaml"
     threads: 1
     resources:
         mem_mb=3000,
@@ -50,17 +32,19 @@ rule data:
         datasets=expand("results/data/{dataset}/images.safetensors", dataset=config["datasets"]),
     output:
         figure=report(
-            RESULTS + "figures/data/datasets.svg",
+            f"{RESULTS}/figures/data/datasets.svg",
             caption="../../report/captions/data/datasets.rst",
             category="0. Data",
             labels={"figure": "The images, their classes and their checksums"},
         ),
-        pdf=RESULTS + "figures/data/datasets.pdf",
-        table=RESULTS + "figures/data/datasets.csv",
+        pdf=f"{RESULTS}/figures/data/datasets.pdf",
+        table=f"{RESULTS}/figures/data/datasets.csv",
     log:
-        RESULTS + "logs/data.log",
+        f"{RESULTS}/logs/data.log",
     benchmark:
-        RESULTS + "benchmarks/data.tsv"
+        f"{RESULTS}/benchmarks/data.tsv"
+    conda:
+        "../../envs/onestep.yaml"
     threads: 1
     resources:
         mem_mb=2000,

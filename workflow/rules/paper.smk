@@ -4,19 +4,21 @@ PAPERS = ["singlestep"]
 
 rule claims:
     input:
-        claims=expand(RESULTS + "claims/{paper}.json", paper=PAPERS),
+        claims=expand(f"{RESULTS}/claims/{{paper}}.json", paper=PAPERS),
     output:
-        ledger=RESULTS + "claims.json",
+        ledger=f"{RESULTS}/claims.json",
         table=report(
-            RESULTS + "claims.html",
+            f"{RESULTS}/claims.html",
             caption="../../report/captions/claims.rst",
             category="The claims",
             labels={"figure": "Every claim and its verdict"},
         ),
     log:
-        RESULTS + "logs/claims.log",
+        f"{RESULTS}/logs/claims.log",
     benchmark:
-        RESULTS + "benchmarks/claims.tsv"
+        f"{RESULTS}/benchmarks/claims.tsv"
+    conda:
+        "../../envs/onestep.yaml"
     threads: 1
     resources:
         mem_mb=500,
@@ -47,25 +49,27 @@ rule typeset:
             "report/captions/data/datasets.rst",
             *expand("report/captions/singlestep/{figure}.rst", figure=SINGLESTEP_FIGURES),
         ],
-        ledger=RESULTS + "claims.json",
+        ledger=f"{RESULTS}/claims.json",
         tables=rules.singlestep_claims.output.tables,
         figures=[
             rules.data.output.figure,
-            *expand(RESULTS + "figures/singlestep/{figure}.svg", figure=SINGLESTEP_FIGURES),
+            *expand(f"{RESULTS}/figures/singlestep/{{figure}}.svg", figure=SINGLESTEP_FIGURES),
         ],
         datasets=rules.data.input.datasets,
         records=[*SAMPLE, *UNIVERSAL, *FIXED],
     output:
         pdf=report(
-            RESULTS + "paper.pdf",
+            f"{RESULTS}/paper.pdf",
             caption="../../report/captions/paper.rst",
             category="The paper",
             labels={"figure": "The paper"},
         ),
     log:
-        RESULTS + "logs/paper.log",
+        f"{RESULTS}/logs/paper.log",
     benchmark:
-        RESULTS + "benchmarks/paper.tsv"
+        f"{RESULTS}/benchmarks/paper.tsv"
+    conda:
+        "../../envs/onestep.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -86,7 +90,7 @@ rule reported:
         rules.typeset.output,
         rules.claims.output,
         rules.figures.input,
-        expand(RESULTS + "notebooks/{paper}.html", paper=PAPERS),
+        expand(f"{RESULTS}/notebooks/{{paper}}.html", paper=PAPERS),
     message:
         "Everything that the HTML report shows is made."
 
@@ -95,11 +99,13 @@ rule html:
     input:
         rules.reported.input,
     output:
-        page=RESULTS + "report.html",
+        page=f"{RESULTS}/report.html",
     log:
-        RESULTS + "logs/report.log",
+        f"{RESULTS}/logs/report.log",
     benchmark:
-        RESULTS + "benchmarks/report.tsv"
+        f"{RESULTS}/benchmarks/report.tsv"
+    conda:
+        "../../envs/onestep.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -121,16 +127,18 @@ rule latest:
         pdf=rules.typeset.output.pdf,
         ledger=rules.claims.output.ledger,
         page=rules.html.output.page,
-        notebooks=expand(RESULTS + "notebooks/{paper}.html", paper=PAPERS),
+        notebooks=expand(f"{RESULTS}/notebooks/{{paper}}.html", paper=PAPERS),
     output:
         pdf="results/paper.pdf",
         ledger="results/claims.json",
         page="results/report.html",
         notebooks=expand("results/notebooks/{paper}.html", paper=PAPERS),
     log:
-        RESULTS + "logs/latest.log",
+        f"{RESULTS}/logs/latest.log",
     benchmark:
-        RESULTS + "benchmarks/latest.tsv"
+        f"{RESULTS}/benchmarks/latest.tsv"
+    conda:
+        "../../envs/onestep.yaml"
     threads: 1
     resources:
         mem_mb=100,

@@ -1,5 +1,4 @@
 # singlestep: random ReLU networks, one gradient step. A job is one (depth, width) with all its input dimensions.
-SINGLESTEP = f"singlestep/scales/{SCALE}"
 SINGLESTEP_FIGURES = {
     "switched": "Figure 1: share of samples that one step switches",
     "step": "Figure 2a: the smallest step",
@@ -10,39 +9,6 @@ SINGLESTEP_FIGURES = {
     "fixed_step": "Theorem 2: the fixed step and the gradient's change",
     "universal": "One direction for all inputs",
 }
-
-
-def networks_of(depth):
-    """How many networks a cell of this depth has."""
-    return setting(f"{SINGLESTEP}/{'two_layer_networks' if depth == 1 else 'networks'}")
-
-
-def parts(pattern, depths):
-    """The record files of an experiment: for every depth and width, one for each part of the networks."""
-    size = setting(f"{SINGLESTEP}/networks_per_job")
-    return [
-        RESULTS + f"records/singlestep/{pattern.format(depth=depth, width=width, first=first)}"
-        for depth in depths
-        for width in setting(f"{SINGLESTEP}/widths")
-        for first in range(0, networks_of(depth), size)
-    ]
-
-
-def networks_in_part(wildcards):
-    """How many networks the part that starts with `first` has."""
-    total = networks_of(int(wildcards.get("depth", 1)))
-    return min(setting(f"{SINGLESTEP}/networks_per_job"), total - int(wildcards.first))
-
-
-def sampling_seconds(wildcards):
-    """About how long a job takes, from measured times: per network, weight and evaluation along the ray."""
-    depth, width = int(wildcards.get("depth", 1)), int(wildcards.width)
-    dims = setting(f"{SINGLESTEP}/input_dims")
-    inner = (depth - 1) * width**2
-    one = sum(width * d * 2e-8 + 1e-4 + inner * (2e-8 + 2e-9 * 30 * (1 + 4 * (d < 50))) + (depth > 1) * depth * 1e-3 for d in dims)
-    return round(1.5 + networks_in_part(wildcards) * one, 1)
-
-
 SAMPLE = parts("sample/depth-{depth}/width-{width}/from-{first}.parquet", setting(f"{SINGLESTEP}/depths"))
 UNIVERSAL = parts("universal/width-{width}/from-{first}.parquet", [1])
 FIXED = parts("fixed/width-{width}/from-{first}.parquet", [1])
@@ -50,11 +16,13 @@ FIXED = parts("fixed/width-{width}/from-{first}.parquet", [1])
 
 rule singlestep_sample:
     output:
-        records=RESULTS + "records/singlestep/sample/depth-{depth}/width-{width}/from-{first}.parquet",
+        records=f"{RESULTS}/records/singlestep/sample/depth-{{depth}}/width-{{width}}/from-{{first}}.parquet",
     log:
-        RESULTS + "logs/singlestep/sample/depth-{depth}/width-{width}/from-{first}.log",
+        f"{RESULTS}/logs/singlestep/sample/depth-{{depth}}/width-{{width}}/from-{{first}}.log",
     cache: True
     priority: lambda wildcards: int(wildcards.depth) * int(wildcards.width)
+    conda:
+        "../../envs/onestep.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -80,10 +48,12 @@ rule singlestep_sample:
 
 rule singlestep_universal:
     output:
-        records=RESULTS + "records/singlestep/universal/width-{width}/from-{first}.parquet",
+        records=f"{RESULTS}/records/singlestep/universal/width-{{width}}/from-{{first}}.parquet",
     log:
-        RESULTS + "logs/singlestep/universal/width-{width}/from-{first}.log",
+        f"{RESULTS}/logs/singlestep/universal/width-{{width}}/from-{{first}}.log",
     cache: True
+    conda:
+        "../../envs/onestep.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -108,10 +78,12 @@ rule singlestep_universal:
 
 rule singlestep_fixed:
     output:
-        records=RESULTS + "records/singlestep/fixed/width-{width}/from-{first}.parquet",
+        records=f"{RESULTS}/records/singlestep/fixed/width-{{width}}/from-{{first}}.parquet",
     log:
-        RESULTS + "logs/singlestep/fixed/width-{width}/from-{first}.log",
+        f"{RESULTS}/logs/singlestep/fixed/width-{{width}}/from-{{first}}.log",
     cache: True
+    conda:
+        "../../envs/onestep.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -140,12 +112,14 @@ rule singlestep_claims:
         universal=UNIVERSAL,
         fixed=FIXED,
     output:
-        claims=RESULTS + "claims/singlestep.json",
-        tables=expand(RESULTS + "tables/singlestep/{table}.csv", table=["cells", "slopes", "bounds", "exceptions"]),
+        claims=f"{RESULTS}/claims/singlestep.json",
+        tables=expand(f"{RESULTS}/tables/singlestep/{{table}}.csv", table=["cells", "slopes", "bounds", "exceptions"]),
     log:
-        RESULTS + "logs/singlestep/claims.log",
+        f"{RESULTS}/logs/singlestep/claims.log",
     benchmark:
-        RESULTS + "benchmarks/singlestep/claims.tsv"
+        f"{RESULTS}/benchmarks/singlestep/claims.tsv"
+    conda:
+        "../../envs/onestep.yaml"
     threads: 1
     resources:
         mem_mb=3000,
@@ -156,7 +130,7 @@ rule singlestep_claims:
         gammas=setting("singlestep/gammas"),
         seed=setting("seed"),
         scale=SCALE,
-        tables=RESULTS + "tables/singlestep",
+        tables=lambda wildcards, output: Path(output.tables[0]).parent,
         code=code("onestep.singlestep.claims"),
     message:
         "Judging the claims of singlestep."
@@ -173,18 +147,20 @@ rule singlestep_figures:
     output:
         **{
             name: report(
-                RESULTS + f"figures/singlestep/{name}.svg",
+                f"{RESULTS}/figures/singlestep/{name}.svg",
                 caption=f"../../report/captions/singlestep/{name}.rst",
                 category="1. A single gradient step",
                 labels={"figure": label},
             )
             for name, label in SINGLESTEP_FIGURES.items()
         },
-        pdf=expand(RESULTS + "figures/singlestep/{figure}.pdf", figure=SINGLESTEP_FIGURES),
+        pdf=expand(f"{RESULTS}/figures/singlestep/{{figure}}.pdf", figure=SINGLESTEP_FIGURES),
     log:
-        RESULTS + "logs/singlestep/figures.log",
+        f"{RESULTS}/logs/singlestep/figures.log",
     benchmark:
-        RESULTS + "benchmarks/singlestep/figures.tsv"
+        f"{RESULTS}/benchmarks/singlestep/figures.tsv"
+    conda:
+        "../../envs/onestep.yaml"
     threads: 1
     resources:
         mem_mb=3000,
@@ -193,7 +169,7 @@ rule singlestep_figures:
         seconds=20,
     params:
         seed=setting("seed"),
-        figures=RESULTS + "figures/singlestep",
+        figures=lambda wildcards, output: Path(output.pdf[0]).parent,
         code=code("onestep.singlestep.figures"),
     message:
         "Drawing the figures of singlestep."
@@ -206,19 +182,21 @@ rule singlestep_notebook:
     input:
         notebook="workflow/notebooks/singlestep.ipynb",
         sample=SAMPLE,
-        claims=RESULTS + "claims/singlestep.json",
+        claims=f"{RESULTS}/claims/singlestep.json",
         tables=rules.singlestep_claims.output.tables,
     output:
         page=report(
-            RESULTS + "notebooks/singlestep.html",
+            f"{RESULTS}/notebooks/singlestep.html",
             caption="../../report/captions/notebook.rst",
             category="1. A single gradient step",
             labels={"figure": "A walk through the records"},
         ),
     log:
-        RESULTS + "logs/singlestep/notebook.log",
+        f"{RESULTS}/logs/singlestep/notebook.log",
     benchmark:
-        RESULTS + "benchmarks/singlestep/notebook.tsv"
+        f"{RESULTS}/benchmarks/singlestep/notebook.tsv"
+    conda:
+        "../../envs/onestep.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -226,7 +204,7 @@ rule singlestep_notebook:
         gpu=0,
         seconds=12,
     params:
-        results=RESULTS,
+        results=lambda wildcards, output: Path(output.page).parent.parent,
         code=code("onestep.notebook"),
     message:
         "Walking through the records of singlestep in a notebook."

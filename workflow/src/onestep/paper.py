@@ -151,9 +151,7 @@ def _facts(
 def _compile(source: Path, root: Path, facts: Mapping[str, Any], out: Path) -> None:
     """Typesets with the fonts that Typst brings along, so that the bytes are the same on every machine."""
     try:
-        typst.compile(
-            source, output=out, root=root, format="pdf", ignore_system_fonts=True, sys_inputs={"facts": json.dumps(facts)}
-        )
+        typst.compile(source, output=out, root=root, format="pdf", ignore_system_fonts=True, sys_inputs={"facts": json.dumps(facts)})
     except typst.TypstError as error:
         lines = str(getattr(error, "diagnostic", "")).splitlines()
         place = next((line.partition("─ ")[2].rpartition("/")[2].strip() for line in lines if "─ " in line), "")

@@ -44,6 +44,7 @@ def _by_depth(table: pd.DataFrame, draw: Callable[[Axes, pd.DataFrame, Any], Non
         logarithmic(axis, dims)
     for axis in axes[len(depths) :]:
         axis.set_visible(False)
+    axes[0].set_ylim(bottom=0)
     figure.supxlabel("input dimension d", fontsize=8)
     figure.supylabel(label, fontsize=8)
     _key(figure, colours, "width k:", extra)
@@ -62,8 +63,9 @@ def switched(table: pd.DataFrame) -> Figure:
     def draw(axes: Axes, line: pd.DataFrame, colour: Any) -> None:
         share, sd = line["switched"], line["switched_sd"]
         axes.errorbar(line["input_dim"], share, yerr=_bars(line, "switched"), color=colour, marker="o", elinewidth=0.8, capsize=1.5)
-        axes.fill_between(line["input_dim"], share - sd, (share + sd).clip(upper=1), color=colour, alpha=0.15, linewidth=0)
-        axes.set_ylim(0, 1.04)
+        axes.fill_between(line["input_dim"], share - sd, (share + sd).clip(upper=1), color=colour, alpha=0.08, linewidth=0)
+        for edge in (share - sd, (share + sd).clip(upper=1)):
+            axes.plot(line["input_dim"], edge, color=colour, linewidth=0.4, alpha=0.6)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
 
     return _by_depth(table, draw, "share of samples switched", [])
@@ -72,7 +74,6 @@ def switched(table: pd.DataFrame) -> Figure:
 def _level(name: str, reference: Callable[[Axes], None]) -> Callable[[Axes, pd.DataFrame, Any], None]:
     def draw(axes: Axes, line: pd.DataFrame, colour: Any) -> None:
         axes.errorbar(line["input_dim"], line[name], yerr=_bars(line, name), color=colour, marker="o", elinewidth=0.8, capsize=1.5)
-        axes.set_ylim(bottom=0)
         reference(axes)
 
     return draw
@@ -141,7 +142,7 @@ def law(table: pd.DataFrame, samples: pd.DataFrame) -> Figure:
     axes[0].set_ylabel("quantile of √d ‖δ‖ / ‖x‖")
     axes[0].set_title(f"d = {largest['input_dim'].max():,}, k = {largest['width'].max():,}")
     axes[0].set_ylim(0, 1.5 * theory.max())
-    axes[0].legend(loc="upper left", handlelength=1.2)
+    axes[0].legend(loc="lower right", handlelength=1.2)
     dims, widths = sorted(table["input_dim"].unique()), sorted(table["width"].unique())
     for axis, fixed, moving, grid, label in (
         (axes[1], "width", "input_dim", dims, "input dimension d"),
@@ -181,7 +182,7 @@ def bound(samples: pd.DataFrame) -> Figure:
         limit = bounds.gradient_bound(gamma, width, dim)
         axes[1].plot(gamma, np.where(limit > 0, limit, np.nan), color=colours[width], linestyle="--")
     for axis, label in zip(axes, ("|f(x)|: exceeded with probability γ", "‖∇f(x)‖: undercut with probability γ"), strict=True):
-        axis.set_xscale("log")
+        logarithmic(axis, [0.003, 0.01, 0.03, 0.1, 0.3])
         axis.set_ylim(bottom=0)
         axis.set_xlabel("γ")
         axis.set_title(label)
@@ -238,20 +239,22 @@ def universal(rows: pd.DataFrame) -> Figure:
     dims = sorted(rows["input_dim"].unique())
     colours = shades(sorted(rows["width"].unique()))
     figure, axes = panels(1, 2, 2.4)
-    for width, colour in colours.items():
+    for order, (width, colour) in enumerate(colours.items()):
+        # Shifted a little sideways, so that the bars of different widths do not hide each other.
+        beside = np.array(dims) * 1.04 ** (order - (len(colours) - 1) / 2)
         cells = rows[rows["width"] == width].groupby("input_dim")
         networks = cells["network"].nunique()
         share = cells["status"].agg(lambda status: (status == "switched").mean())
         ends = np.array([exact_share(value * n, n) for value, n in zip(share, networks, strict=True)])
-        axes[0].errorbar(dims, share, yerr=np.abs(ends.T - share.to_numpy()), color=colour, marker="o", elinewidth=0.8, capsize=1.5)
+        axes[0].errorbar(beside, share, yerr=np.abs(ends.T - share.to_numpy()), color=colour, marker="o", elinewidth=0.8, capsize=1.5)
         alive = rows[(rows["width"] == width) & (rows["gradient_norm"] > 0)]
         ratio = (
             (alive["universal_norm"] / alive["gradient_norm"]).groupby([alive["input_dim"], alive["network"]]).mean().groupby("input_dim")
         )
         error = 1.96 * ratio.std() / np.sqrt(ratio.size())
-        axes[1].errorbar(dims, ratio.mean(), yerr=error, color=colour, marker="o", elinewidth=0.8, capsize=1.5)
+        axes[1].errorbar(beside, ratio.mean(), yerr=error, color=colour, marker="o", elinewidth=0.8, capsize=1.5)
     axes[1].axhline(laws.UNIVERSAL_LENGTH_RATIO, color="0.45", linestyle="--", linewidth=0.8)
-    axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes[0].yaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
     for axis, label in zip(axes, ("share of samples flipped", "length over the gradient's (dashed: √2)"), strict=True):
         logarithmic(axis, dims)
         axis.set_xlabel("input dimension d")
