@@ -67,6 +67,8 @@ def follow(layers: Sequence[np.ndarray], output: np.ndarray, x: np.ndarray, dire
                 if max(times[nearest], t) < end:
                     end, event = max(times[nearest], t), (layer, leaving[nearest])
         before = intercept + rate * end
+        # In front of a plateau several pre-activations reach zero together, but for rounding; a true descent soon leaves it behind.
+        rounding = 0 if isinstance(cap, Fraction) else 1e-13 * (abs(intercept) + abs(rate) * end)
         alive = alive or intercept != 0 or rate != 0
         old = (intercept, rate)
         if event is not None:
@@ -74,8 +76,7 @@ def follow(layers: Sequence[np.ndarray], output: np.ndarray, x: np.ndarray, dire
             lines, (intercept, rate) = affine(patterns)
             count += 1
         after = intercept + rate * end
-        # The value is continuous: where the two sides differ in sign it is zero but for rounding (exactly zero in front of a plateau).
-        if before < 0 and (after < 0 or event is None):
+        if before < -rounding and (after < 0 or event is None):
             return Walk("switched", max(t, -old[0] / old[1]), count, clearance)
         if event is None:
             return Walk("unswitched" if alive else "dead", None, count, clearance)

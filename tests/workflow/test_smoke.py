@@ -16,7 +16,8 @@ pytestmark = pytest.mark.workflow
 def test_a_run_that_was_killed_goes_on_and_keeps_what_was_finished(smoke: Smoke) -> None:
     assert smoke.killed_after, "the run was over before it could be killed"
     assert smoke.resumed.code == 0, smoke.resumed.text
-    assert smoke.kept
+    # Made again are only jobs, one a core, of which Snakemake had not yet noted that they were through.
+    assert smoke.made_again <= 2 < smoke.killed_after
 
 
 def test_a_person_sees_what_runs_how_far_it_is_and_how_long_it_takes(smoke: Smoke) -> None:

@@ -15,9 +15,8 @@ STATUS = ("unswitched", "switched", "dead")
 
 RELATIVE_ERROR = 1e-12
 """The march stops when the certified error of the root, relative to it, is below this."""
-MARGIN = 11.0
-"""How many standard deviations beyond its mean a wide layer's amplification is allowed for: exp(-11^2 / 2) = 5e-27, which leaves
-room for the millions of points of a ray at which it has to hold."""
+MARGIN = 8.0
+"""How many standard deviations beyond its mean a wide layer's amplification is allowed for (see `chord_error`)."""
 RESOLUTION = 1e-10
 """Between marched points closer than this (relative to t, or to the cap near 0) the march certifies nothing."""
 
@@ -47,8 +46,8 @@ class Ray(Protocol):
     def at(self, t: Tensor) -> tuple[list[Tensor], Tensor]:
         """Pre-activations of every hidden layer [B, I, k] and values [B, I] at t [B, I]; the first layer is affine in t."""
 
-    def only(self, networks: Tensor) -> Self:
-        """The rays of some of the networks."""
+    def only(self, networks: Tensor, inputs: Tensor) -> Self:
+        """The rays of some of the networks, from some of their inputs: ascending indices."""
 
 
 def two_layer_roots(u: Tensor, v: Tensor, amplitude: Tensor, cap: float) -> Roots:
@@ -87,7 +86,7 @@ def two_layer_roots(u: Tensor, v: Tensor, amplitude: Tensor, cap: float) -> Root
     middle = (left + right)[..., None] / 2
     weight = amplitude * (u + middle * v > 0)
     root = (-(weight * u).sum(-1) / (weight * v).sum(-1)).clamp(left, right)
-    status = torch.where(found, SWITCHED, torch.where((phi == 0).all(-1), DEAD, UNSWITCHED))
+    status = torch.where(found, SWITCHED, torch.where((phi == 0).all(-1) & ~active.any(-1), DEAD, UNSWITCHED))
     zeros = torch.zeros_like(status)
     return Roots(torch.where(found, root, torch.nan), status, zeros + 1, zeros)
 
@@ -101,23 +100,28 @@ def chord_error(maps: Maps, left: list[Tensor], right: list[Tensor], *, rigorous
 
         min(||W||,  s (sqrt(n) + MARGIN)),    s the deviation of its entries, n the outputs that are not off on the whole interval.
 
-    The first is a bound for every deviation (`rigorous` uses nothing else). The second is one, but for a probability of
-    exp(-MARGIN^2 / 2), for a deviation that does not depend on W; these depend on W through no more than what the ray's
-    direction knows of it. It matters for wide layers only, where it is three times smaller.
+    The first is a bound for every deviation (`rigorous` uses nothing else). The second holds for a deviation that does not depend
+    on W, but for a probability of exp(-MARGIN^2 / 2). The ray's direction does know a little of W, so that this is a margin and not
+    a proof: the tests look for intervals that break it. It matters for wide layers only, where it is three times smaller.
+    The corners of the last layer meet output weights +-s, so they add up to at most s sum(c), whatever the direction knows.
     """
     error = torch.zeros(left[0].shape[:-1], dtype=left[0].dtype, device=left[0].device)
     for index, ((norm_bound, deviation), p, q) in enumerate(zip(maps, left, right, strict=True)):
         corner = torch.where(p * q < 0, (p * q).abs() / (p - q).abs(), 0.0)
-        error = error + corner.norm(dim=-1)
+        last = index + 1 == len(left)
+        bend = corner.norm(dim=-1)
         gain = norm_bound[:, None].expand_as(error)
+        if last:
+            bend = torch.minimum(gain * bend, deviation * corner.sum(-1))
+        else:
+            error, bend = error + bend, torch.zeros_like(bend)
         if not rigorous:
-            if index + 1 < len(left):
+            outputs = torch.ones_like(error)
+            if not last:
                 reach = (MARGIN * deviation * error)[..., None]
                 outputs = (torch.maximum(left[index + 1], right[index + 1]) > -reach).sum(-1)
-            else:
-                outputs = torch.ones_like(error)
             gain = torch.minimum(gain, deviation * (outputs.sqrt() + MARGIN))
-        error = gain * error
+        error = gain * error + bend
     return error
 
 
@@ -127,8 +131,9 @@ def first_roots(ray: Ray, sign: Tensor, cap: float, *, rigorous: bool = False) -
     A march: from t0 with phi(t0) >= 0 it evaluates t1 and bounds by E how far phi leaves its chord between (`chord_error`).
     phi > 0 is then certain as far as the chord exceeds E, and t0 moves there; where even E > phi(t0) the step shrinks.
     E falls like (t1 - t0)^(3/2) and is 0 once no neuron switches in between, where the chord is phi itself and its root exact.
-    Guaranteed, up to rounding and to the norm bounds: the root found is the first one, unless `unresolved` counts steps at which
-    the interval had already shrunk to RESOLUTION; a sign change overlooked there lasts less than RESOLUTION.
+    Guaranteed, up to rounding and to the bounds: the root found is the first one, unless `unresolved` counts steps at which the
+    interval had already shrunk to RESOLUTION; a sign change overlooked there lasts less than RESOLUTION. Such steps are taken
+    where phi runs into 0 without crossing it, as it does where the last neuron of a narrow network dies.
     """
     shape, device = sign.shape, sign.device
     roots = Roots(
@@ -145,7 +150,7 @@ def first_roots(ray: Ray, sign: Tensor, cap: float, *, rigorous: bool = False) -
     certain = torch.zeros_like(sign, dtype=torch.bool)  # (t0, t1) needs no certificate of its own
     running = torch.ones_like(sign, dtype=torch.bool)
     alive = torch.zeros_like(running)
-    networks = torch.arange(shape[0], device=device)
+    networks, inputs = torch.arange(shape[0], device=device), torch.arange(shape[1], device=device)
 
     while True:
         layers1, phi1 = ray.at(t1)
@@ -161,15 +166,17 @@ def first_roots(ray: Ray, sign: Tensor, cap: float, *, rigorous: bool = False) -
         known = (phi1 < 0) & ((error == 0) | tiny | (step * error / drop <= RELATIVE_ERROR * crossing) & (phi0 > error))
         safe = certain | flat | ((phi0 >= error) & (phi1 >= error))
         advance = ~known & (safe | tiny)
-        partial = ~known & ~advance & (phi0 > error)
+        # Where hardly any of the interval is certain, a shorter step is better than another look at nearly the same point.
+        partial = ~known & ~advance & (phi0 > error) & (phi0 - error > 0.05 * drop)
 
         found = running & known
         finished = found | (running & advance & (t1 >= cap))
-        where = (networks[:, None].expand_as(t0)[finished], torch.arange(shape[1], device=device).expand_as(t0)[finished])
+        where = (networks[:, None].expand_as(t0)[finished], inputs.expand_as(t0)[finished])
         roots.t[where] = torch.where(found, crossing, torch.nan)[finished]
         roots.status[where] = torch.where(found, SWITCHED, torch.where(alive, UNSWITCHED, DEAD))[finished]
-        roots.evaluations[networks] += running
-        roots.unresolved[networks] += (running & tiny & ~safe & (error > 0)).long()
+        place = (networks[:, None], inputs)
+        roots.evaluations[place] += running
+        roots.unresolved[place] += (running & tiny & ~safe & (error > 0)).long()
         running = running & ~finished
         if not running.any():
             return roots
@@ -191,11 +198,11 @@ def first_roots(ray: Ray, sign: Tensor, cap: float, *, rigorous: bool = False) -
         t0 = next_t0
         certain = partial
 
-        active = running.any(-1)
-        if 2 * int(active.sum()) <= len(networks):
-            kept = active.nonzero().squeeze(-1)
-            ray, networks = ray.only(kept), networks[kept]
-            layers0 = [layer[kept] for layer in layers0]
+        # Go on with the networks and inputs that still have a ray to follow, once that halves the work.
+        rows, columns = running.any(1).nonzero().squeeze(1), running.any(0).nonzero().squeeze(1)
+        if 2 * len(rows) * len(columns) <= running.numel():
+            ray, networks, inputs = ray.only(rows, columns), networks[rows], inputs[columns]
+            layers0 = [layer[rows][:, columns] for layer in layers0]
             t0, t1, phi0, sign, bracket, certain, running, alive = (
-                part[kept] for part in (t0, t1, phi0, sign, bracket, certain, running, alive)
+                part[rows][:, columns] for part in (t0, t1, phi0, sign, bracket, certain, running, alive)
             )

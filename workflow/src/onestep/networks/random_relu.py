@@ -52,12 +52,13 @@ class DenseRay:
             layers.append(layers[-1].relu() @ weights.mT)
         return layers, (layers[-1].relu() @ self.output[..., None]).squeeze(-1)
 
-    def only(self, networks: Tensor) -> "DenseRay":
-        """The rays of some of the networks, [B'] indices."""
+    def only(self, networks: Tensor, inputs: Tensor) -> "DenseRay":
+        """The rays of some of the networks, from some of their inputs: ascending indices."""
         return DenseRay(
-            self.start[networks],
-            self.slope[networks],
-            tuple(weights[networks] for weights in self.hidden),
+            self.start[networks][:, inputs],
+            self.slope[networks][:, inputs],
+            # A single network's weights need no copy.
+            self.hidden if len(networks) == len(self.output) else tuple(weights[networks] for weights in self.hidden),
             self.output[networks],
             tuple((bound[networks], deviation) for bound, deviation in self.maps),
         )

@@ -381,8 +381,8 @@ def _laws(
         "law.gradient-change",
         "Over a step of length R along it the gradient changes by sqrt(2 R / (pi sqrt d)) of its length.",
         "ratio 1 (this project's law)",
-        "mean ratio of the measured change to the law within 20% of 1, at the step c nearest to 1, the largest k and the d nearest to k / 10"
-        " (the law is for k >> d); networks resampled",
+        "mean ratio of the measured change to the law within 20% of 1, at the step c nearest to 1, the largest k and the d nearest"
+        " to k / 10 (the law is for k >> d); networks resampled",
         measured=measured,
         interval=interval,
         verdict=judge(interval, (0.8, 1.2)),

@@ -1,0 +1,439 @@
+"""The first sign change along a ray, against brute force, exact arithmetic and a path follower that shares nothing with the package."""
+
+import math
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from path_following import Walk, evaluate, exact, follow
+
+from onestep.attacks.ray import (
+    DEAD,
+    RELATIVE_ERROR,
+    RESOLUTION,
+    STATUS,
+    SWITCHED,
+    UNSWITCHED,
+    Roots,
+    chord_error,
+    first_roots,
+    two_layer_roots,
+)
+from onestep.networks.random_relu import DenseRay, DenseReLU, random_inputs
+from onestep.seeds import stream
+
+CAP = 20.0
+EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass
+class Patient:
+    """A ray that loses its patience, so that a march that goes nowhere fails in place of never ending."""
+
+    ray: DenseRay
+    patience: int = 4000
+    asked: list[int] = field(default_factory=lambda: [0])
+
+    @property
+    def maps(self):
+        return self.ray.maps
+
+    def at(self, t):
+        self.asked[0] += 1
+        assert self.asked[0] <= self.patience, f"the march does not end: it evaluated the rays {self.patience} times"
+        return self.ray.at(t)
+
+    def only(self, networks, inputs):
+        return Patient(self.ray.only(networks, inputs), self.patience, self.asked)
+
+
+def march(ray: DenseRay, sign: torch.Tensor, cap: float = CAP, *, rigorous: bool = False) -> Roots:
+    return first_roots(Patient(ray), sign, cap, rigorous=rigorous)
+
+
+def two_layers(u, v, amplitude, cap: float = CAP) -> tuple[str, float]:
+    u, v, amplitude = (torch.tensor(part, dtype=torch.float64) for part in (u, v, amplitude))
+    roots = two_layer_roots(u, v, amplitude, cap)
+    return STATUS[int(roots.status)], float(roots.t)
+
+
+def one_hidden_layer(u, v, amplitude) -> DenseRay:
+    """phi(t) = sum_l A_l relu(u_l + t v_l) as a ray that can be marched along."""
+    u, v, amplitude = (torch.tensor(part, dtype=torch.float64) for part in (u, v, amplitude))
+    return DenseRay(u[None, None], v[None, None], (), amplitude[None], ((amplitude.norm()[None], 1 / math.sqrt(len(u))),))
+
+
+def marched(u, v, amplitude, cap: float = CAP) -> tuple[str, float]:
+    roots = march(one_hidden_layer(u, v, amplitude), torch.ones(1, 1, dtype=torch.float64), cap)
+    return STATUS[int(roots.status)], float(roots.t)
+
+
+def downhill(name: str, depth: int, width: int, dim: int, networks: int, inputs: int):
+    """Random networks, inputs, signs of their values and the directions along which their sizes fall fastest."""
+    nets = DenseReLU.sample([stream(0, name, depth, width, dim, "network", i) for i in range(networks)], depth, width, dim)
+    x = random_inputs([stream(0, name, depth, width, dim, "inputs", i) for i in range(networks)], inputs, dim)
+    value, gradient = nets.value_and_gradient(x)
+    sign = torch.where(value < 0, -1.0, 1.0).double()
+    return nets, x, sign, -sign[..., None] * gradient
+
+
+def walks(nets: DenseReLU, x, sign, direction) -> list[list[Walk]]:
+    def one(b: int, i: int) -> Walk:
+        layers = [weights[b].numpy() for weights in nets.layers]
+        return follow(layers, (sign[b, i] * nets.output[b]).numpy(), x[b, i].numpy(), direction[b, i].numpy(), CAP)
+
+    return [[one(b, i) for i in range(x.shape[1])] for b in range(len(x))]
+
+
+def disagreements(roots: Roots, expected: list[list[Walk]], tolerance: float) -> list[str]:
+    found = []
+    for b, row in enumerate(expected):
+        for i, walk in enumerate(row):
+            status, t = STATUS[int(roots.status[b, i])], float(roots.t[b, i])
+            if status != walk.status or (walk.root is not None and not abs(t - walk.root) <= tolerance * walk.root):
+                found.append(f"network {b}, input {i}: {status} at {t}, but {walk}")
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- two layers: brute force
+
+
+def scan(u: np.ndarray, v: np.ndarray, amplitude: np.ndarray, points: int = 100_000, chunk: int = 1000) -> float | None:
+    """The first of 100,000 points on (0, cap] at which the network is negative, refined by bisection to where it becomes so."""
+
+    def phi(t):
+        return np.maximum(u + np.multiply.outer(t, v), 0) @ amplitude
+
+    grid = np.linspace(0, CAP, points + 1)
+    for first in range(1, points + 1, chunk):
+        t = grid[first : first + chunk]
+        negative = phi(t) < -64 * EPS * (np.abs(amplitude) @ (np.abs(u) + CAP * np.abs(v)))
+        if negative.any():
+            right = t[negative.argmax()]
+            left = right - CAP / points
+            for _ in range(50):
+                middle = (left + right) / 2
+                left, right = (left, middle) if phi(middle) < 0 else (middle, right)
+            return right
+    return None
+
+
+def turns_negative_at(root: float, u: np.ndarray, v: np.ndarray, amplitude: np.ndarray) -> bool:
+    """Exactly, for these very float64 numbers: phi < 0 somewhere between the root and the next breakpoint behind it."""
+    U, V, A, t = exact(u), exact(v), exact(amplitude), Fraction(root)
+    later = [-a / b for a, b in zip(U, V, strict=True) if b != 0 and -a / b > t * (1 + Fraction(1, 10**14))]
+    return evaluate([np.eye(len(U), dtype=int)], A, U + V * (t + min([*later, Fraction(CAP)])) / 2) < 0
+
+
+def shallow_networks(count: int):
+    for i in range(count):
+        rng = stream(0, "brute force", i)
+        k, d = (max(1, round(200 ** rng.random())), 2) if i % 10 == 0 else (round(200 ** rng.random()), rng.integers(2, 201))
+        W, a, x = rng.standard_normal((k, d)) / math.sqrt(d), rng.choice([-1.0, 1.0], k) / math.sqrt(k), rng.standard_normal(d)
+        x *= math.sqrt(d) / np.linalg.norm(x)
+        sign = -1.0 if np.maximum(W @ x, 0) @ a < 0 else 1.0
+        yield W @ x, W @ (-sign * (a * (W @ x > 0)) @ W), sign * a
+
+
+def test_the_exact_root_is_the_one_that_a_scan_of_100_000_points_finds_on_1000_networks() -> None:
+    switched, earlier = 0, 0
+    for u, v, amplitude in shallow_networks(1000):
+        status, root = two_layers(u, v, amplitude)
+        scanned = scan(u, v, amplitude)
+        if scanned is not None:
+            assert status == "switched"
+            assert root <= scanned * (1 + 1e-6), "a later root than the scan's"
+        if status != "switched":
+            continue
+        switched += 1
+        if scanned is None or root < scanned * (1 - 1e-6):
+            earlier += 1
+            assert turns_negative_at(root, u, v, amplitude), "an earlier root than the scan's, and phi is not negative behind it"
+        # Rounding level: relative to the sizes of the terms that cancel at the root.
+        size = np.abs(amplitude) @ (np.abs(u) + root * np.abs(v))
+        assert abs(np.maximum(u + root * v, 0) @ amplitude) <= 4 * EPS * size
+    assert switched > 600
+    assert earlier <= 20, "short dips between the scan's points are rare"
+
+
+def test_the_scan_notices_a_root_that_is_not_the_first() -> None:
+    """The brute force has teeth: the last root in place of the first one is caught."""
+    u, v, amplitude = np.array([1.0, 0, 0, 0]), np.array([0.0, 1, 1, 1]), np.array([1.0, -2, 0, 0])
+    u[2:], amplitude[2:] = (-2.0, -4.0), (4.0, -4.0)  # phi: 1 at 0, -3 at 2, 1 at 4, then falls for ever
+    assert scan(u, v, amplitude) == pytest.approx(0.5, rel=1e-6)
+    assert two_layers(u, v, amplitude) == ("switched", pytest.approx(0.5, rel=1e-15))
+
+
+# ---------------------------------------------------------------------------------------------- two layers: exact arithmetic
+
+
+def test_the_root_of_networks_with_rational_weights_is_the_exact_rational_root_to_1e_14() -> None:
+    outcomes = {"switched": 0, "unswitched": 0, "dead": 0}
+    for i in range(300):
+        rng = stream(0, "rational", i)
+        k, d = rng.integers(2, 9), rng.integers(2, 5)
+        # Multiples of 1/1024 (in one dimension all breakpoints would be the same): float64 holds the weights, W x and W g without rounding.
+        W, x, g = (np.round(1024 * rng.standard_normal(shape)) / 1024 for shape in ((k, d), d, d))
+        amplitude = rng.choice([-1.0, 1.0], k)
+        amplitude *= -1 if np.maximum(W @ x, 0) @ amplitude < 0 else 1
+        walk = follow([exact(W)], exact(amplitude), exact(x), exact(g), Fraction(CAP))
+        status, root = two_layers(W @ x, W @ g, amplitude)
+        outcomes[walk.status] += 1
+        assert status == walk.status
+        if status == "switched":
+            assert abs(Fraction(root) - walk.root) <= Fraction(1, 10**14) * walk.root
+    assert min(outcomes.values()) >= 3, outcomes
+
+
+# ---------------------------------------------------------------------------------------------- the documented outcomes
+
+NAN = pytest.approx(math.nan, nan_ok=True)
+CASES = {
+    "a linear descent": ([1.0, 0], [0.0, 1], [1.0, -1], ("switched", 1)),
+    "one neuron that never turns on is dead": ([-1.0], [-1.0], [1.0], ("dead", None)),
+    "one neuron that turns on and counts negatively": ([-1.0], [0.5], [-1.0], ("switched", 2)),
+    "one neuron that turns on and counts positively": ([-1.0], [0.5], [1.0], ("unswitched", None)),
+    "one neuron that stays on": ([1.0], [1.0], [1.0], ("unswitched", None)),
+    "one neuron that turns off: zero, but not on the whole ray": ([1.0], [-0.5], [1.0], ("unswitched", None)),
+    "all neurons off and staying off": ([-1.0, -2, 0], [-1.0, 0, -1], [1.0, -1, -1], ("dead", None)),
+    "a plateau of zeros, then a negative stretch: its end": ([1.0, -2], [-1.0, 1], [1.0, -1], ("switched", 2)),
+    "a plateau of zeros, then a positive stretch": ([1.0, -2], [-1.0, 1], [1.0, 1], ("unswitched", None)),
+    "a plateau of zeros, a positive stretch, then a negative one": ([1.0, -2, -3], [-1.0, 1, 1], [1.0, 1, -2], ("switched", 4)),
+    "a plateau of zeros up to the cap": ([1.0, -1], [-1.0, -1], [1.0, 1], ("unswitched", None)),
+    "a plateau of zeros from the start, then a negative stretch": ([-3.0, -1], [1.0, -1], [-1.0, 1], ("switched", 3)),
+    "a breakpoint exactly at the root, falling on": ([1.0, 0, -1], [0.0, 1, 1], [1.0, -1, -1], ("switched", 1)),
+    "touching zero at a breakpoint and rising again": ([1.0, 0, -1], [0.0, 1, 1], [1.0, -1, 2], ("unswitched", None)),
+    "two neurons that switch at the same place": ([1.0, -1, -1, 0], [0.0, 1, 1, 0.5], [1.0, 1, -2, -1], ("switched", 4 / 3)),
+    "every neuron starts at zero and the first stretch is negative": ([0.0, 0], [1.0, -1], [-1.0, 1], ("switched", 0)),
+    "every neuron starts at zero and the first stretch is positive": ([0.0, 0], [1.0, -1], [1.0, -1], ("unswitched", None)),
+    "a direction that moves nothing": ([1.0, 2, -1], [0.0, 0, 0], [1.0, 1, -1], ("unswitched", None)),
+    "a direction that moves nothing, dead": ([-1.0, -2], [0.0, 0], [1.0, 1], ("dead", None)),
+    "neurons that do not move": ([1.0, 0, -5, 2], [0.0, 1, 0, 0], [1.0, -1, -9, 0.5], ("switched", 2)),
+    "the first of three crossings": ([1.0, 0, -2, -4], [0.0, 1, 1, 1], [1.0, -2, 4, -4], ("switched", 0.5)),
+    "a root behind the cap": ([1.0, 0], [0.0, 1], [1.0, -1 / 32], ("unswitched", None)),
+}
+
+
+@pytest.mark.parametrize("find", [two_layers, marched])
+@pytest.mark.parametrize("case", CASES)
+def test_outcome_of(case: str, find) -> None:
+    u, v, amplitude, (status, root) = CASES[case]
+    # The march ends a plateau to within RESOLUTION, everything else exactly.
+    assert find(u, v, amplitude) == (status, NAN if root is None else pytest.approx(root, rel=1e-14 if find is two_layers else RESOLUTION))
+
+
+@pytest.mark.parametrize("find", [two_layers, marched])
+def test_a_root_counts_only_where_the_value_is_negative_before_the_cap(find) -> None:
+    line = ([1.0, 0], [0.0, 1], [1.0, -1])  # root at 1
+    assert find(*line, cap=1 + 1e-9) == ("switched", pytest.approx(1))
+    assert find(*line, cap=1.0)[0] == "unswitched"
+    assert find(*line, cap=1 - 1e-9)[0] == "unswitched"
+
+
+def test_a_network_that_is_zero_where_the_march_looks_but_not_in_between_is_alive() -> None:
+    spike = ([-3.3, -3.301, -3.302], [1.0, 1, 1], [1.0, -2, 1])
+    assert two_layers(*spike)[0] == marched(*spike)[0] == "unswitched"
+
+
+# ---------------------------------------------------------------------------------------------- deeper networks
+
+
+SHAPES = [(2, 2, 2), (2, 3, 10), (2, 10, 5), (2, 40, 50), (3, 2, 5), (3, 5, 2), (3, 20, 20), (4, 3, 10), (4, 10, 10), (4, 40, 5)]
+SHAPES += [(5, 5, 50), (5, 20, 10), (6, 2, 3), (6, 10, 20), (6, 40, 30)]
+
+
+@pytest.mark.parametrize("rigorous", [False, True])
+@pytest.mark.parametrize(("depth", "width", "dim"), SHAPES)
+def test_the_march_finds_what_the_path_follower_finds(depth: int, width: int, dim: int, rigorous: bool) -> None:
+    nets, x, sign, direction = downhill("follow", depth, width, dim, networks=6, inputs=4)
+    roots, expected = march(nets.ray(x, direction), sign, rigorous=rigorous), walks(nets, x, sign, direction)
+    assert disagreements(roots, expected, tolerance=1e-9) == []
+    # Only where the value comes down to zero without crossing it is anything left uncertified.
+    clear = torch.tensor([[walk.clearance is None or walk.clearance > 1e-12 for walk in row] for row in expected])
+    assert (roots.unresolved[clear] == 0).all()
+
+
+def test_the_path_follower_notices_wrong_weights() -> None:
+    """The comparison has teeth: one weight changed by a part in a million is a disagreement."""
+    nets, x, sign, direction = downhill("follow", 3, 20, 20, networks=2, inputs=4)
+    expected = walks(nets, x, sign, direction)
+    nets.layers[1][:, 3] *= 1 + 1e-6
+    assert disagreements(march(nets.ray(x, direction), sign), expected, tolerance=1e-9)
+
+
+def test_the_path_follower_in_floats_agrees_with_itself_in_fractions() -> None:
+    for depth, width, dim in ((2, 3, 2), (3, 2, 3), (2, 6, 4)):
+        nets, x, sign, direction = downhill("fractions", depth, width, dim, networks=5, inputs=1)
+        for b, (walk,) in enumerate(walks(nets, x, sign, direction)):
+            arrays = (sign[b, 0] * nets.output[b], x[b, 0], direction[b, 0])
+            true = follow([exact(weights[b].numpy()) for weights in nets.layers], *(exact(part.numpy()) for part in arrays), Fraction(CAP))
+            assert walk.status == true.status
+            assert walk.root == true.root or abs(walk.root - float(true.root)) <= 1e-12 * walk.root
+
+
+def test_the_march_ends_where_the_last_neuron_dies() -> None:
+    """t0 + step (phi - E) / drop is t0 itself in front of a plateau at which one neuron leaves: a march must go on from there."""
+    u, v = torch.tensor([[[1.0, 1.0, 1.0]]]).double(), torch.tensor([[[-0.0501, 0.0, 0.0]]]).double()
+    hidden = torch.tensor([[[1.0, 0, 0], [0, 0, 0], [0, 0, 0]]]).double()
+    for output in ((1.0, 1, 1), (1, 1, 0), (1, 2, 2), (0.3, 0.5, 0.7)):
+        for speed in np.linspace(0.0501, 0.07, 25):
+            a = torch.tensor([output]).double()
+            ray = DenseRay(u, v * speed / 0.0501, (hidden,), a, ((hidden.norm(dim=(1, 2)), 1.0), (a.norm(dim=-1), 1.0)))
+            roots = march(ray, torch.ones(1, 1).double())
+            assert int(roots.status) == UNSWITCHED
+
+
+def test_the_march_ends_on_narrow_networks_that_die_along_the_ray() -> None:
+    for dim in (2, 5, 10, 50):
+        for width in (2, 3, 5):
+            nets, x, sign, direction = downhill("narrow", 2, width, dim, networks=40, inputs=4)
+            roots = march(nets.ray(x, direction), sign)
+            assert disagreements(roots, walks(nets, x, sign, direction), tolerance=1e-9) == []
+
+
+def shifted(ray: DenseRay, shift: float) -> DenseRay:
+    """The same rays of networks of two hidden layers, the values shifted by a neuron that is always one."""
+    one, zero = torch.ones_like(ray.start[..., :1]), torch.zeros_like(ray.start[..., :1])
+    (hidden,) = ray.hidden
+    hidden = torch.nn.functional.pad(hidden, (0, 1, 0, 1))
+    hidden[:, -1, -1] = 1
+    output = torch.nn.functional.pad(ray.output, (0, 1), value=shift)
+    maps = ((torch.linalg.matrix_norm(hidden), 1.0), (output.norm(dim=-1), 1.0))
+    return DenseRay(torch.cat([ray.start, one], -1), torch.cat([ray.slope, zero], -1), (hidden,), output, maps)
+
+
+@pytest.mark.parametrize("dip", [1e-3, 1e-6, 1e-8])
+def test_a_lowest_point_just_below_zero_is_a_root_and_one_just_above_is_not(dip: float) -> None:
+    """Random networks shifted so that the lowest value along the ray is -dip or +dip: stretches about as short as the dip is deep."""
+
+    def walk(ray: DenseRay, sign: float) -> Walk:
+        layers, output = [np.eye(13), ray.hidden[0][0].numpy()], sign * ray.output[0].numpy()
+        return follow(layers, output, ray.start[0, 0].numpy(), ray.slope[0, 0].numpy(), CAP)
+
+    nets, x, signs, direction = downhill("dips", 2, 12, 6, networks=30, inputs=1)
+    rays, outcomes = nets.ray(x, direction), []
+    for b in range(30):
+        ray, sign = rays.only(torch.tensor([b]), torch.tensor([0])), float(signs[b])
+        lowest = walk(shifted(ray, 30 * sign), sign).clearance - 30  # lifted so far that it stays positive
+        for below in (dip, -dip):
+            moved = shifted(ray, sign * (-lowest - below))
+            if sign * float(moved.at(torch.zeros(1, 1).double())[1]) < 0:
+                continue  # it never falls
+            roots = march(moved, signs[b : b + 1], rigorous=True)
+            assert disagreements(roots, [[walk(moved, sign)]], tolerance=1e-9) == []
+            assert int(roots.unresolved) == 0
+            outcomes.append(int(roots.status))
+    assert outcomes.count(SWITCHED) >= 20
+    assert outcomes.count(UNSWITCHED) >= 10
+
+
+def test_with_one_hidden_layer_the_march_and_the_exact_root_agree() -> None:
+    statuses = set()
+    for width, dim in ((1, 2), (3, 2), (10, 10), (50, 20), (200, 100)):
+        nets, x, sign, direction = downhill("one layer", 1, width, dim, networks=10, inputs=5)
+        ray = nets.ray(x, direction)
+        exact_roots = two_layer_roots(ray.start, ray.slope, nets.output[:, None] * sign[..., None], CAP)
+        for rigorous in (False, True):
+            roots = march(ray, sign, rigorous=rigorous)
+            assert torch.equal(roots.status, exact_roots.status)
+            torch.testing.assert_close(roots.t, exact_roots.t, rtol=1e-9, atol=0, equal_nan=True)
+        statuses |= set(roots.status.unique().tolist())
+    assert statuses == {SWITCHED, UNSWITCHED, DEAD}
+
+
+# ---------------------------------------------------------------------------------------------- the bound of the march
+
+INTERVALS = [(0, 0.01), (0, 0.1), (0, 1.0), (0.5, 0.6), (0, 5.0), (0, 20.0), (1.0, 20.0)]
+BOUND_SHAPES = [(2, 100, 200), (2, 1000, 20), (2, 1000, 1000), (3, 300, 300), (4, 300, 20), (6, 100, 100)]
+
+
+@pytest.fixture(scope="module")
+def deviations() -> list[tuple[float, float, float]]:
+    """(largest deviation from the chord, the default bound, the rigorous bound), downhill and in random directions."""
+    rows = []
+    for shape in BOUND_SHAPES:
+        nets, x, _, gradient = downhill("chords", *shape, networks=1, inputs=2)
+        aside = random_inputs([stream(0, "directions", *shape)], 2, shape[-1]) * gradient.norm(dim=-1, keepdim=True) / math.sqrt(shape[-1])
+        for direction in (gradient, aside):
+            ray = nets.ray(x, direction)
+            # Every interval at once: the rays of a network may be repeated.
+            ends = torch.tensor(INTERVALS, dtype=torch.float64)
+            repeated = replace(ray, start=ray.start.repeat(1, len(ends), 1), slope=ray.slope.repeat(1, len(ends), 1))
+            left, right = (part.repeat_interleave(2)[None] for part in ends.T)
+            (layers0, phi0), (layers1, phi1) = repeated.at(left), repeated.at(right)
+            default = chord_error(repeated.maps, layers0, layers1)
+            rigorous = chord_error(repeated.maps, layers0, layers1, rigorous=True)
+            largest = torch.zeros_like(default)
+            for w in np.linspace(0, 1, 18)[1:-1]:
+                off = repeated.at(left + w * (right - left))[1] - (phi0 + w * (phi1 - phi0))
+                largest = torch.maximum(largest, off.abs())
+            rows += zip(largest[0].tolist(), default[0].tolist(), rigorous[0].tolist(), strict=True)
+    return rows
+
+
+def test_the_value_never_leaves_its_chord_by_more_than_the_bound(deviations) -> None:
+    assert max(deviation - default for deviation, default, _ in deviations) <= 1e-13
+    assert all(default <= rigorous for _, default, rigorous in deviations)
+
+
+def test_the_bound_is_zero_only_where_the_value_is_its_chord(deviations) -> None:
+    affine = [deviation for deviation, _, rigorous in deviations if rigorous == 0]
+    assert affine
+    assert max(affine) <= 1e-13
+
+
+def test_a_bound_thirty_times_smaller_is_exceeded(deviations) -> None:
+    assert any(deviation > default / 30 + 1e-13 for deviation, default, _ in deviations)
+
+
+@pytest.mark.parametrize("width", [1_000, 100_000])
+def test_the_bound_holds_downhill_in_very_wide_last_layers(width: int) -> None:
+    """Downhill the corners have the signs of the output weights, so they add up: of 100,000 neurons as many as 3,000 of them.
+
+    In the law of one hidden layer with d = k: u = W x ~ N(0, 1), and W grad f is a_l 1(u_l > 0) / sqrt k plus N(0, 1 / (2 d)).
+    """
+    rng = stream(0, "very wide", width)
+    u, a = rng.standard_normal(width), rng.choice([-1.0, 1.0], width) / math.sqrt(width)
+    v = -(a * (u > 0) + rng.standard_normal(width) / math.sqrt(2 * width))
+    ray = one_hidden_layer(u, v, a)
+    for end in (1.0, 5.0, 20.0):
+        t = torch.tensor([[0.0, end]]).double()
+        (layers0, phi0), (layers1, phi1) = ray.at(t[:, :1]), ray.at(t[:, 1:])
+        largest = max(abs(float(ray.at(w * t[:, 1:])[1] - (phi0 + w * (phi1 - phi0)))) for w in np.linspace(0.05, 0.95, 19))
+        assert largest <= float(chord_error(ray.maps, layers0, layers1))
+
+
+@pytest.mark.parametrize(("depth", "width"), [(2, 1000), (3, 300)])
+def test_the_statistical_bound_and_the_rigorous_one_lead_to_the_same_roots_of_wide_networks(depth: int, width: int) -> None:
+    nets, x, sign, direction = downhill("wide", depth, width, 10, networks=1, inputs=3)
+    ray = nets.ray(x, direction)
+    default, rigorous = march(ray, sign), march(ray, sign, rigorous=True)
+    assert torch.equal(default.status, rigorous.status)
+    torch.testing.assert_close(default.t, rigorous.t, rtol=1e-9, atol=0, equal_nan=True)
+    assert (default.evaluations <= rigorous.evaluations).all()
+
+
+# ---------------------------------------------------------------------------------------------- batches
+
+
+def test_a_root_does_not_depend_on_the_networks_that_share_the_batch() -> None:
+    for depth, width, dim in ((2, 5, 5), (4, 20, 10)):
+        nets, x, sign, direction = downhill("batch", depth, width, dim, networks=8, inputs=3)
+        together = march(nets.ray(x, direction), sign)
+        for b in range(8):
+            alone = march(nets.ray(x, direction).only(torch.tensor([b]), torch.arange(3)), sign[b : b + 1])
+            assert torch.equal(alone.status[0], together.status[b])
+            torch.testing.assert_close(alone.t[0], together.t[b], rtol=10 * RELATIVE_ERROR, atol=0, equal_nan=True)
+
+
+def test_an_exact_root_does_not_depend_on_the_other_rays_of_the_batch() -> None:
+    nets, x, sign, direction = downhill("batch", 1, 30, 5, networks=4, inputs=3)
+    ray, amplitude = nets.ray(x, direction), nets.output[:, None] * sign[..., None]
+    together = two_layer_roots(ray.start, ray.slope, amplitude, CAP)
+    for b in range(4):
+        for i in range(3):
+            alone = two_layer_roots(ray.start[b, i], ray.slope[b, i], amplitude[b, i], CAP)
+            assert alone.status == together.status[b, i]
+            torch.testing.assert_close(alone.t, together.t[b, i], rtol=1e-14, atol=0, equal_nan=True)
