@@ -96,3 +96,12 @@ def test_broken_yaml_and_a_missing_file_are_one_line(tmp_path: Path) -> None:
             load(path)
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_the_conda_environment_has_the_locked_versions() -> None:
+    lock = set((ROOT / "envs/requirements.lock").read_text().split())
+    pinned = next(
+        entry["pip"] for entry in yaml.safe_load((ROOT / "envs/onestep.yaml").read_text())["dependencies"] if isinstance(entry, dict)
+    )
+    assert set(pinned) <= lock
+    assert not any("+" in version for version in lock)

@@ -151,4 +151,5 @@ rule latest:
         "Copying the {params.scale} scale's paper, report, ledger and notebooks to results/."
     shell:
         "(cp {input.pdf} {output.pdf} && cp {input.pdf}.json {output.pdf}.json && cp {input.ledger} {output.ledger}"
-        " && cp {input.page} {output.page} && cp {input.notebooks} results/notebooks/) > {log} 2>&1"
+        " && cp {input.page} {output.page} && cp {input.notebooks} results/notebooks/"
+        " && for page in {input.notebooks}; do cp $page.json results/notebooks/; done) > {log} 2>&1"

@@ -278,6 +278,8 @@ def main() -> None:
         options.run(options)
     except Mistake as mistake:
         sys.exit(_say(mistake))
+    except MemoryError as error:
+        sys.exit(_say(Mistake(f"not enough memory ({error or 'an allocation failed'}); ask for a smaller width or dimension")))
     except BrokenPipeError:
         sys.exit(1)
 

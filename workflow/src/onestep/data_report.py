@@ -37,6 +37,13 @@ def _lines(info: dict[str, Any]) -> list[list[tuple[str, str]]]:
     return [side[start : start + _ACROSS] for side in sides for start in range(0, len(side), _ACROSS)]
 
 
+def _balanced(text: str, width: int) -> str:
+    """Text in as few lines of at most `width` characters as it takes, and those about equally long."""
+    lines = len(textwrap.wrap(text, width))
+    narrowest = min(w for w in range(1, width + 1) if len(textwrap.wrap(text, w)) == lines)
+    return textwrap.fill(text, narrowest)
+
+
 def _draw_mean(axes: Axes, images: NDArray[np.uint8], name: str, label: str | None, train: int, test: int) -> None:
     """The mean of images [n, h, w, c], below its class, above its numbers of images, beside its label where it is given."""
     axes.set_axis_on()
@@ -58,7 +65,7 @@ def _describe(axes: Axes, info: dict[str, Any]) -> None:
         f"{train:,} training and {test:,} test images.",
         f"{kind}: {sums}",
     ]
-    heading = textwrap.fill(title(info), _HEADING)
+    heading = _balanced(title(info), _HEADING)
     body = "\n".join(textwrap.fill(paragraph, _CHARACTERS, break_long_words=False, break_on_hyphens=False) for paragraph in text)
     # The text may run on beside the next line of images, so it takes no part in the layout.
     common: dict[str, Any] = {"va": "top", "in_layout": False, "linespacing": 1.3}

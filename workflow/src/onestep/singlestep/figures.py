@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from onestep import records
 from onestep.drawing import logarithmic, panels, save, shades
 from onestep.provenance import certificate
-from onestep.singlestep.summary import summarise
+from onestep.singlestep.summary import Array, summarise
 from onestep.statistics.intervals import exact_share
 from onestep.theory import bounds, laws
 
@@ -135,9 +135,10 @@ def law(table: pd.DataFrame, samples: pd.DataFrame) -> Figure:
     colours = shades(depths)
     axes[0].plot([0, 3], [0, 3], color="0.45", linestyle="--", linewidth=0.8)
     for depth in depths:
-        values = largest.loc[largest["depth"] == depth, "perturbation_norm"].fillna(np.inf)
-        measured = np.quantile(values, probability, method="inverted_cdf")
-        axes[0].plot(theory, np.where(np.isfinite(measured), measured, np.nan), color=colours[depth], label=f"L = {depth}")
+        cell = largest[largest["depth"] == depth]
+        low, measured, high = _quantiles(cell["perturbation_norm"].fillna(np.inf), probability, cell["network"].nunique())
+        axes[0].fill_between(theory, low, high, color=colours[depth], alpha=0.15, linewidth=0)
+        axes[0].plot(theory, measured, color=colours[depth], label=f"L = {depth}")
     axes[0].set_xlabel("quantile of |N(0, 1)|")
     axes[0].set_ylabel("quantile of √d ‖δ‖ / ‖x‖")
     axes[0].set_title(f"d = {largest['input_dim'].max():,}, k = {largest['width'].max():,}")
@@ -165,6 +166,14 @@ def law(table: pd.DataFrame, samples: pd.DataFrame) -> Figure:
     return figure
 
 
+def _quantiles(values: "pd.Series[float]", probability: Array, networks: int) -> tuple[Array, Array, Array]:
+    """Quantiles and the ends of their 95% intervals, infinite ones left out: the quantiles at the ends of each probability's exact
+    interval, with each network as a single observation."""
+    ends = np.array([exact_share(p * networks, networks) for p in probability])
+    low, middle, high = (np.quantile(values, p, method="inverted_cdf") for p in (ends[:, 0], probability, ends[:, 1]))
+    return tuple(np.where(np.isfinite(part), part, np.nan) for part in (low, middle, high))  # type: ignore[return-value]
+
+
 def bound(samples: pd.DataFrame) -> Figure:
     """Proposition 3: quantiles of |f| and of the gradient norm beside the explicit bounds, one hidden layer."""
     first = samples[(samples["depth"] == 1) & (samples["input"] == 0)]
@@ -176,9 +185,11 @@ def bound(samples: pd.DataFrame) -> Figure:
     for width in widths:
         cell = first[first["width"] == width]
         gamma = np.geomspace(max(4 / len(cell), 0.003), 0.5, 60)
-        axes[0].plot(gamma, np.quantile(cell["value"].abs(), 1 - gamma), color=colours[width])
+        for axis, values, probability in ((axes[0], cell["value"].abs(), 1 - gamma), (axes[1], cell["gradient_norm"], gamma)):
+            low, measured, high = _quantiles(values, probability, len(cell))
+            axis.fill_between(gamma, low, high, color=colours[width], alpha=0.15, linewidth=0)
+            axis.plot(gamma, measured, color=colours[width])
         axes[0].plot(gamma, bounds.value_bound(gamma, width), color=colours[width], linestyle="--")
-        axes[1].plot(gamma, np.quantile(cell["gradient_norm"], gamma), color=colours[width])
         limit = bounds.gradient_bound(gamma, width, dim)
         axes[1].plot(gamma, np.where(limit > 0, limit, np.nan), color=colours[width], linestyle="--")
     for axis, label in zip(axes, ("|f(x)|: exceeded with probability γ", "‖∇f(x)‖: undercut with probability γ"), strict=True):
@@ -205,11 +216,11 @@ def fixed_step(fixed: pd.DataFrame) -> Figure:
         axes[0].errorbar(
             coefficients, share, yerr=np.abs(ends.T - share.to_numpy()), color=colours[dim], marker="o", elinewidth=0.8, capsize=1.5
         )
-        relative = (cell["gradient_change"] / cell["gradient_norm"]).groupby(cell["coefficient"]).mean()
-        random = (cell["random_gradient_change"] / cell["gradient_norm"]).groupby(cell["coefficient"]).mean()
         scaled = by_step["radius"].mean() / np.sqrt(dim)
-        axes[1].plot(scaled, relative, color=colours[dim], marker="o")
-        axes[1].plot(scaled, random, color=colours[dim], marker="x", linestyle=":")
+        for column, marker, line in (("gradient_change", "o", "-"), ("random_gradient_change", "x", ":")):
+            relative = (cell[column] / cell["gradient_norm"]).groupby(cell["coefficient"])
+            error = 1.96 * relative.std() / np.sqrt(networks)
+            axes[1].errorbar(scaled, relative.mean(), yerr=error, color=colours[dim], marker=marker, linestyle=line, elinewidth=0.8)
     fine = np.geomspace(coefficients.min(), coefficients.max(), 200)
     axes[0].plot(fine, laws.linear_flip_share(fine), color="0.45", linestyle="--", linewidth=0.8)
     reach = np.geomspace(*axes[1].get_xlim(), 100) if axes[1].get_xlim()[0] > 0 else np.geomspace(0.01, 3, 100)
