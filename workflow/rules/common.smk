@@ -106,11 +106,10 @@ def networks_in_part(wildcards):
 
 
 def sampling_seconds(wildcards):
-    """About how long a job takes, from measured times: per network, weight and evaluation along the ray."""
+    """About how long a job takes, from times measured for each weight and, in deeper networks, each evaluation along the ray."""
     depth, width = int(wildcards.get("depth", 1)), int(wildcards.width)
-    dims = setting(f"{SINGLESTEP}/input_dims")
-    inner = (depth - 1) * width**2
-    one = sum(width * d * 2e-8 + 1e-4 + inner * (2e-8 + 2e-9 * 30 * (1 + 4 * (d < 50))) + (depth > 1) * depth * 1e-3 for d in dims)
+    inner = (depth - 1) * width**2 * (9e-9 + 6e-9 * depth) + (depth > 1) * 3e-4 * depth**2
+    one = sum(1.5e-8 * width * d + 1e-4 + inner for d in setting(f"{SINGLESTEP}/input_dims"))
     return round(1.5 + networks_in_part(wildcards) * one, 1)
 
 

@@ -12,7 +12,7 @@ rule prepare:
         mem_mb=3000,
         runtime=minutes(60),
         gpu=0,
-        seconds=3,
+        seconds=6,
     params:
         images=lambda wildcards: setting(f"datasets/{wildcards.dataset}/images"),
         negative=lambda wildcards: setting(f"datasets/{wildcards.dataset}/negative"),

@@ -125,7 +125,7 @@ rule singlestep_claims:
         mem_mb=3000,
         runtime=minutes(60),
         gpu=0,
-        seconds=20,
+        seconds=15,
     params:
         gammas=setting("singlestep/gammas"),
         seed=setting("seed"),
@@ -166,7 +166,7 @@ rule singlestep_figures:
         mem_mb=3000,
         runtime=minutes(60),
         gpu=0,
-        seconds=20,
+        seconds=15,
     params:
         seed=setting("seed"),
         figures=lambda wildcards, output: Path(output.pdf[0]).parent,
@@ -202,7 +202,7 @@ rule singlestep_notebook:
         mem_mb=2000,
         runtime=minutes(60),
         gpu=0,
-        seconds=12,
+        seconds=6,
     params:
         results=lambda wildcards, output: Path(output.page).parent.parent,
         code=code("onestep.notebook"),
