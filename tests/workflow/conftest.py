@@ -59,7 +59,7 @@ class Checkout:
 
     def would_run(self, *arguments: str) -> dict[str, int]:
         """Which rules a run would execute, and how often."""
-        done = self.run("snakemake", "-n", "--quiet", "host", *arguments, "--config", "scale=smoke")
+        done = self.run("snakemake", "-n", *arguments, "--quiet", "host", "--config", "scale=smoke")
         assert done.code == 0, done.text
         if NOTHING in done.text:
             return {}

@@ -41,7 +41,6 @@ def test_every_rule_that_works_has_a_log_resources_and_a_message(checkout: Check
             snakefile=checkout.folder / "Snakefile",
             workdir=checkout.folder,
         )._workflow
-        workflow.include(workflow.main_snakefile, overwrite_default_target=True)
         rules = list(workflow.rules)
     working = [rule for rule in rules if rule.shellcmd]
     assert len(working) > 8
