@@ -14,6 +14,7 @@ rule prepare:
         gpu=0,
         seconds=6,
     params:
+        dataset=lambda wildcards: wildcards.dataset,
         images=lambda wildcards: setting(f"datasets/{wildcards.dataset}/images"),
         negative=lambda wildcards: setting(f"datasets/{wildcards.dataset}/negative"),
         positive=lambda wildcards: setting(f"datasets/{wildcards.dataset}/positive"),
@@ -23,7 +24,7 @@ rule prepare:
     message:
         "Preparing two classes of {params.title} ({params.source})."
     shell:
-        "onestep data prepare --dataset {wildcards.dataset} --images {params.images} --negative {params.negative}"
+        "onestep data prepare --dataset {params.dataset} --images {params.images} --negative {params.negative}"
         " --positive {params.positive} {params.source} --out {output.images} > {log} 2>&1"
 
 

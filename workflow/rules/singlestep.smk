@@ -30,6 +30,10 @@ rule singlestep_sample:
         gpu=gpu_hint(),
         seconds=sampling_seconds,
     params:
+        # Params, not wildcards, make the key under which the cache finds a result.
+        depth=lambda wildcards: int(wildcards.depth),
+        width=lambda wildcards: int(wildcards.width),
+        first=lambda wildcards: int(wildcards.first),
         input_dims=setting(f"{SINGLESTEP}/input_dims"),
         networks=networks_in_part,
         inputs=setting(f"{SINGLESTEP}/inputs"),
@@ -41,8 +45,8 @@ rule singlestep_sample:
         "Sampling {params.networks} networks of depth {wildcards.depth} and width {wildcards.width}"
         " at {params.input_dims} input dimensions."
     shell:
-        "onestep singlestep sample --depth {wildcards.depth} --width {wildcards.width} --input-dim {params.input_dims}"
-        " --first-network {wildcards.first} --networks {params.networks} --inputs {params.inputs} --seed {params.seed}"
+        "onestep singlestep sample --depth {params.depth} --width {params.width} --input-dim {params.input_dims}"
+        " --first-network {params.first} --networks {params.networks} --inputs {params.inputs} --seed {params.seed}"
         " --cap {params.cap} --device {params.device} --out {output.records} > {log} 2>&1"
 
 
@@ -61,6 +65,8 @@ rule singlestep_universal:
         gpu=gpu_hint(),
         seconds=sampling_seconds,
     params:
+        width=lambda wildcards: int(wildcards.width),
+        first=lambda wildcards: int(wildcards.first),
         input_dims=setting(f"{SINGLESTEP}/input_dims"),
         networks=networks_in_part,
         inputs=setting(f"{SINGLESTEP}/inputs"),
@@ -71,8 +77,8 @@ rule singlestep_universal:
     message:
         "Trying one direction for all inputs on {params.networks} two-layer networks of width {wildcards.width}."
     shell:
-        "onestep singlestep universal --width {wildcards.width} --input-dim {params.input_dims}"
-        " --first-network {wildcards.first} --networks {params.networks} --inputs {params.inputs} --seed {params.seed}"
+        "onestep singlestep universal --width {params.width} --input-dim {params.input_dims}"
+        " --first-network {params.first} --networks {params.networks} --inputs {params.inputs} --seed {params.seed}"
         " --cap {params.cap} --device {params.device} --out {output.records} > {log} 2>&1"
 
 
@@ -91,6 +97,8 @@ rule singlestep_fixed:
         gpu=gpu_hint(),
         seconds=sampling_seconds,
     params:
+        width=lambda wildcards: int(wildcards.width),
+        first=lambda wildcards: int(wildcards.first),
         input_dims=setting(f"{SINGLESTEP}/input_dims"),
         networks=networks_in_part,
         coefficients=setting("singlestep/fixed_steps"),
@@ -101,8 +109,8 @@ rule singlestep_fixed:
         "Taking the theorems' own step on {params.networks} two-layer networks of width {wildcards.width}."
     shell:
         # One input a network: what is judged here are shares, over independent networks.
-        "onestep singlestep fixed --width {wildcards.width} --input-dim {params.input_dims}"
-        " --first-network {wildcards.first} --networks {params.networks} --inputs 1 --coefficients {params.coefficients}"
+        "onestep singlestep fixed --width {params.width} --input-dim {params.input_dims}"
+        " --first-network {params.first} --networks {params.networks} --inputs 1 --coefficients {params.coefficients}"
         " --seed {params.seed} --device {params.device} --out {output.records} > {log} 2>&1"
 
 
