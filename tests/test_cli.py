@@ -37,6 +37,7 @@ def test_a_sample_can_be_taken_by_hand(tmp_path: Path) -> None:
         (["--cap", "inf"], ["--cap", "finite"]),
         (["--device", "tpu"], ["--device tpu", "use auto, cpu, cuda or cuda:N"]),
         (["--device", "cuda:7"], ["--device cuda:7", "GPUs"]),
+        (["--device", "cuda:x"], ["--device cuda:x", "no such device"]),
         (["--colour", "red"], ["--colour"]),
         (["--width", "100000000"], ["not enough memory", "smaller width"]),
         (["--out", "/dev/null/r.parquet"], ["/dev/null/r.parquet", "cannot be written"]),

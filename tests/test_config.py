@@ -70,6 +70,8 @@ def _set(path: str, value: object) -> Callable[[dict[str, Any]], None]:
         ("singlestep/scales/laptop/networks", 2.5, ["networks", "integer"]),
         ("singlestep/gammas", [1.5], ["gammas/0", "less than 1"]),
         ("singlestep", None, ["singlestep"]),
+        ("singlestep/step_cap", float("inf"), ["singlestep/step_cap", "finite"]),
+        ("singlestep/scales/laptop/depths", [2, 3], ["singlestep/scales/laptop", "depths must contain 1"]),
     ],
 )
 def test_a_mistake_is_one_line_with_the_key_and_what_to_do(values: dict[str, Any], path: str, value: object, says: list[str]) -> None:

@@ -30,15 +30,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             sampled.append(records / f"sample/depth-{depth}/width-{width}/from-0.parquet")
             experiment.sample(depth, width, [10, 60], 0, 8, 2, 1, 20.0, "cpu", sampled[-1])
         universal.append(records / f"universal/width-{width}/from-0.parquet")
-        experiment.universal(width, [10, 60], 0, 8, 2, 1, 20.0, "cpu", universal[-1])
+        experiment.universal(width, [10, 60], 0, 8, 2, 4.0, 1, 20.0, "cpu", universal[-1])
         fixed.append(records / f"fixed/width-{width}/from-0.parquet")
         experiment.fixed(width, [10, 60], 0, 8, 2, [0.25, 1.0, 5.0], 1, "cpu", fixed[-1])
     ledger, tables = results / "smoke/claims.json", results / "smoke/tables/singlestep"
-    judging.assess(sampled, universal, fixed, [0.3, 0.5], "laptop", 1, tables, ledger)
+    judging.assess(sampled, universal, fixed, [0.3, 0.5], 1.0, "laptop", 1, tables, ledger)
     figures.draw(sampled, universal, fixed, 1, results / "smoke/figures/singlestep")
     dataset = results / "data/mnist-0-1/images.safetensors"
     prepare("mnist-0-1", "mnist", ["0"], ["1"], "embedded", None, dataset)
-    draw_data([dataset], results / "smoke/figures/data/datasets.svg")
+    draw_data([dataset], results / "smoke/figures/data/datasets.svg", results / "smoke/tables/data/datasets.csv")
     return {
         "ledger": ledger,
         "tables": sorted(tables.glob("*.csv")),

@@ -118,7 +118,7 @@ def test_titles_are_for_people(prepared: list[Path]) -> None:
 
 def test_the_report_is_the_same_bytes_each_time(prepared: list[Path], tmp_path: Path) -> None:
     for name in ("one", "two"):
-        data_report.draw(prepared, tmp_path / name / "data.pdf")
+        data_report.draw(prepared, tmp_path / name / "data.pdf", tmp_path / name / "data.csv")
     for suffix in (".pdf", ".svg", ".csv"):
         one, two = (tmp_path / name / f"data{suffix}" for name in ("one", "two"))
         assert one.read_bytes() == two.read_bytes()
@@ -126,7 +126,7 @@ def test_the_report_is_the_same_bytes_each_time(prepared: list[Path], tmp_path: 
 
 
 def test_the_table_adds_up(prepared: list[Path], tmp_path: Path) -> None:
-    data_report.draw(prepared, tmp_path / "data.pdf")
+    data_report.draw(prepared, tmp_path / "data.pdf", tmp_path / "data.csv")
     with (tmp_path / "data.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert list(rows[0]) == ["dataset", "images", "source", "class", "label", "train", "test"]
@@ -143,6 +143,6 @@ def test_the_report_wants_native_images(tmp_path: Path) -> None:
     small = tmp_path / "small.safetensors"
     prepare.prepare("x", "mnist", ["0"], ["1"], "embedded", None, small, side=7)
     with pytest.raises(Mistake, match=rf"^{re.escape(str(small))}[^\n]*\Z"):
-        data_report.draw([small], tmp_path / "data.pdf")
+        data_report.draw([small], tmp_path / "data.pdf", tmp_path / "data.csv")
     with pytest.raises(Mistake, match=r"data\.pdf[^\n]*\Z"):
-        data_report.draw([], tmp_path / "data.pdf")
+        data_report.draw([], tmp_path / "data.pdf", tmp_path / "data.csv")

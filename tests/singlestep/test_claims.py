@@ -19,7 +19,7 @@ GAMMAS = [0.1, 0.3]
 
 def assess(recorded: Records, folder: Path, scale: str = "laptop") -> dict[str, dict[str, Any]]:
     out = folder / "claims.json"
-    claims.assess(recorded["sample"], recorded["universal"], recorded["fixed"], GAMMAS, scale, 1, folder / "tables", out)
+    claims.assess(recorded["sample"], recorded["universal"], recorded["fixed"], GAMMAS, 1.0, scale, 1, folder / "tables", out)
     return {entry["id"].removeprefix("singlestep."): entry for entry in json.loads(out.read_text())["claims"]}
 
 
@@ -98,3 +98,70 @@ def test_no_narrow_width_lets_proposition_4_be_measured(recorded: Records, tmp_p
     assert assess(wide, tmp_path)["prop4.gradient-change"]["verdict"] == "not contradicted"
     steep = doctored(recorded, tmp_path, "fixed", lambda frame: frame.assign(width=3000, input_dim=1000, radius=2.0, gradient_change=1e6))
     assert assess(steep, tmp_path)["prop4.gradient-change"]["verdict"] == "fails"
+
+
+def test_a_claim_counts_only_the_networks_that_it_rests_on(recorded: Records, tmp_path: Path) -> None:
+    """40 networks a cell: all four cells bound |f|, none has a width at which the gradient's bound says something at these gammas."""
+    ledger = assess(recorded, tmp_path)
+    telling = pd.read_csv(tmp_path / "tables/bounds.csv").query("limit > 0 and networks >= 4 / gamma")
+    for bound in ("value", "gradient"):
+        cells = telling[telling["bound"] == bound][["width", "input_dim"]].drop_duplicates()
+        assert ledger[f"prop3.{bound}"]["networks"] == 40 * len(cells)
+    assert ledger["universal.share"]["samples"] == ledger["universal.share"]["networks"] == 40
+    assert ledger["universal.length"]["samples"] == 80
+
+
+def test_the_fixed_step_fails_when_more_stay_than_gamma_allows(recorded: Records, tmp_path: Path) -> None:
+    """At c = 1, gamma = 1/e: 30 of 40 unflipped is 2 gamma. None of 40 bounds the share by 11.3%, just above gamma = 10.5% at c = 1.5."""
+    for flipped, verdict in ((10, "fails"), (40, "inconclusive")):
+        change = lambda frame, flipped=flipped: frame.assign(status=np.where(frame["network"] < flipped, "switched", "unswitched"))  # noqa: E731
+        entry = assess(doctored(recorded, tmp_path, "fixed", change), tmp_path)["thm2.fixed-step"]
+        assert entry["verdict"] == verdict
+        assert "C4 = 1" in entry["statement"]
+
+
+def test_the_universal_direction_fails_when_it_does_not_flip(recorded: Records, tmp_path: Path) -> None:
+    changed = doctored(recorded, tmp_path, "universal", lambda frame: frame.assign(status="unswitched", fixed_value=frame["value"]))
+    ledger = assess(changed, tmp_path)
+    assert ledger["universal.share"]["verdict"] == ledger["universal.perturbation"]["verdict"] == "fails"
+
+
+def test_a_perturbation_that_does_not_shrink_with_d_fails_theorem_2(recorded: Records, tmp_path: Path) -> None:
+    def spoil(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(perturbation_norm=frame["perturbation_norm"] * np.sqrt(frame["input_dim"]))
+
+    changed = doctored(recorded, tmp_path, "sample", spoil)
+    assert assess(changed, tmp_path)["thm2.perturbation"]["verdict"] == "fails"
+
+
+def test_the_half_normal_law_fails_for_perturbations_twice_as_long(recorded: Records, tmp_path: Path) -> None:
+    changed = doctored(recorded, tmp_path, "sample", lambda frame: frame.assign(perturbation_norm=2 * frame["perturbation_norm"]))
+    assert assess(changed, tmp_path)["law.half-normal"]["verdict"] == "fails"
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "holds"), (2.0, "fails")])
+def test_the_gradient_law_is_judged_where_k_is_large_against_d(recorded: Records, tmp_path: Path, factor: float, verdict: str) -> None:
+    assert assess(recorded, tmp_path)["law.gradient-change"]["verdict"] == "not measured"
+
+    def wide(frame: pd.DataFrame) -> pd.DataFrame:
+        change = factor * frame["gradient_norm"] * np.sqrt(2 * frame["radius"] / (np.pi * np.sqrt(frame["input_dim"])))
+        return frame.assign(width=10 * frame["width"], gradient_change=change)
+
+    assert assess(doctored(recorded, tmp_path, "fixed", wide), tmp_path)["law.gradient-change"]["verdict"] == verdict
+
+
+def test_a_threshold_that_falls_with_depth_fails(recorded: Records, tmp_path: Path) -> None:
+    """The two-layer networks switch nowhere below d = 60, k = 60, the deeper ones everywhere."""
+
+    def spoil(frame: pd.DataFrame) -> pd.DataFrame:
+        lost = (frame["depth"] == 1) & ((frame["input_dim"] == 10) | (frame["width"] == 10))
+        return frame.assign(status=np.where(lost, "unswitched", "switched"), step=1.0, perturbation_norm=1.0)
+
+    ledger = assess(doctored(recorded, tmp_path, "sample", spoil), tmp_path)
+    assert ledger["fig1.threshold-d"]["verdict"] == ledger["fig1.threshold-k"]["verdict"] == "fails"
+
+
+def test_one_depth_says_nothing_of_growth_with_depth(recorded: Records, tmp_path: Path) -> None:
+    shallow = recorded | {"sample": [file for file in recorded["sample"] if file.stem.startswith("sample-1-")]}
+    ledger = assess(shallow, tmp_path)
+    assert ledger["fig1.threshold-d"]["verdict"] == ledger["fig1.threshold-k"]["verdict"] == "not measured"

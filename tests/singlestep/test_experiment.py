@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from onestep import records
 from onestep.networks.random_relu import DenseReLU, random_inputs
@@ -12,7 +13,7 @@ from onestep.provenance import read_certificate
 from onestep.seeds import stream
 from onestep.singlestep import experiment
 
-from .conftest import COEFFICIENTS, DIMS, Records
+from .conftest import COEFFICIENTS, DIMS, REACH, Records
 
 
 def test_sample_has_the_columns_that_others_rely_on(recorded: Records) -> None:
@@ -115,3 +116,26 @@ def test_the_fixed_step_flips_what_its_first_root_says(recorded: Records) -> Non
     flipped = small["status"] == "switched"
     assert not (flipped & ~shorter).any()  # a flip needs a root before it
     assert (flipped == shorter).mean() > 0.98  # a second crossing is rare
+
+
+def test_a_dead_network_is_dead_in_every_experiment(tmp_path: Path) -> None:
+    """k = 2: about a quarter of the networks are 0 at x, though the universal direction would wake some of them up again."""
+    experiment.sample(1, 2, [20], 0, 200, 1, 3, 20.0, "cpu", tmp_path / "sample.parquet")
+    experiment.universal(2, [20], 0, 200, 1, 4.0, 3, 20.0, "cpu", tmp_path / "universal.parquet")
+    experiment.fixed(2, [20], 0, 200, 1, [1.0], 3, "cpu", tmp_path / "fixed.parquet")
+    sample, universal, fixed = (records.read([tmp_path / f"{name}.parquet"]) for name in ("sample", "universal", "fixed"))
+    dead = sample.query("hidden_scale == 'he'")["value"].to_numpy() == 0
+    assert 20 < dead.sum() < 90
+    for frame in (sample.query("hidden_scale == 'he'"), universal, fixed):
+        assert ((frame["status"] == "dead").to_numpy() == dead).all()
+    assert universal["step"][dead].isna().all()
+
+
+def test_the_fixed_perturbation_is_the_same_for_all_inputs_of_a_network(recorded: Records) -> None:
+    rows = records.read(recorded["universal"]).query("width == 60 and input_dim == 60 and network == 3")
+    net = DenseReLU.sample([stream(1, "singlestep", 1, 60, 60, "network", 3)], 1, 60, 60)
+    direction = (net.output[0, :, None] * net.layers[0][0]).sum(0)
+    perturbation = REACH * direction / direction.norm()
+    x = random_inputs([stream(1, "singlestep", 1, 60, 60, "inputs", 3)], 2, 60)
+    moved = x - torch.tensor(np.sign(rows["value"].to_numpy()))[None, :, None] * perturbation
+    assert np.allclose(net.value_and_gradient(moved)[0][0], rows["fixed_value"], rtol=1e-10)

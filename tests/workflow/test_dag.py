@@ -48,9 +48,10 @@ def test_every_rule_that_works_has_a_log_resources_and_a_message(checkout: Check
         assert rule.message, rule.name
     for rule in working:
         assert rule.log, rule.name
+        assert rule.conda_env, rule.name
         assert {"_cores", "mem_mb", "runtime", "gpu"} <= set(rule.resources), rule.name
-        cached = rule.name in ("prepare", "singlestep_sample", "singlestep_universal", "singlestep_fixed")
-        assert bool(rule.benchmark) != cached, rule.name
+        assert rule.resources["_cores"] == 1, rule.name
+        assert bool(rule.benchmark) != bool(rule.cache.flag), rule.name
 
 
 def test_where_there_is_a_gpu_its_jobs_run_one_at_a_time(tmp_path: Path) -> None:

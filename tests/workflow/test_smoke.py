@@ -40,8 +40,17 @@ def test_everything_that_is_promised_is_there(smoke: Smoke) -> None:
 
 def test_every_artifact_gives_its_certificate(smoke: Smoke) -> None:
     results = smoke.checkout.folder / "results"
-    kinds = ["records/**/*.parquet", "figures/**/*.svg", "tables/**/*.csv", "notebooks/*.html", "paper.pdf", "claims.json", "claims.html"]
-    for kind in [*(f"smoke/{kind}" for kind in kinds), "data/*/*.safetensors", "paper.pdf"]:
+    kinds = [
+        "records/**/*.parquet",
+        "figures/**/*.svg",
+        "tables/**/*.csv",
+        "notebooks/*.html",
+        "paper.pdf",
+        "claims.json",
+        "claims.html",
+        "report.html",
+    ]
+    for kind in [*(f"smoke/{kind}" for kind in kinds), "data/*/*.safetensors", "paper.pdf", "report.html"]:
         files = sorted(results.glob(kind))
         assert files, kind
         shown = smoke.checkout.run("onestep", "provenance", str(files[0]))

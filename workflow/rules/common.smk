@@ -1,6 +1,7 @@
 # What all rules share: the checked configuration, code digests, the GPU hint, and how long the rest will take.
 import logging
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -8,9 +9,6 @@ from pathlib import Path
 
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
-
-if sys.version_info < (3, 11):
-    sys.exit(f"onestep: this is Python {sys.version.split()[0]}; use Python 3.11 or newer (make PYTHON=python3.12 paper)")
 
 from onestep.config import validate
 from onestep.data.sources import TITLES, resolve, root_of
@@ -72,7 +70,7 @@ def sources(wildcards):
     """Where a data set's images really come from: a param, so that other data are made when the source changes."""
     source = SOURCES[setting(f"datasets/{wildcards.dataset}/images")]
     root = root_of(source, config["data_root"])
-    return f"--source {source}" + ("" if root is None else f" --root {root}")
+    return f"--source {source}" + ("" if root is None else f" --root {shlex.quote(str(root))}")
 
 
 def title(wildcards):
@@ -88,13 +86,13 @@ def networks_of(depth):
     return setting(f"{SINGLESTEP}/{'two_layer_networks' if depth == 1 else 'networks'}")
 
 
-def parts(pattern, depths):
+def parts(pattern, depths, widths):
     """The record files of an experiment: for every depth and width, one for each part of the networks."""
     size = setting(f"{SINGLESTEP}/networks_per_job")
     return [
         f"{RESULTS}/records/singlestep/{pattern.format(depth=depth, width=width, first=first)}"
         for depth in depths
-        for width in setting(f"{SINGLESTEP}/widths")
+        for width in widths
         for first in range(0, networks_of(depth), size)
     ]
 

@@ -39,7 +39,7 @@ rule data:
             labels={"figure": "The images, their classes and their checksums"},
         ),
         pdf=f"{RESULTS}/figures/data/datasets.pdf",
-        table=f"{RESULTS}/figures/data/datasets.csv",
+        table=f"{RESULTS}/tables/data/datasets.csv",
     log:
         f"{RESULTS}/logs/data.log",
     benchmark:
@@ -57,4 +57,4 @@ rule data:
     message:
         "Drawing the report on the images."
     shell:
-        "onestep data report --datasets {input.datasets} --out {output.pdf} > {log} 2>&1"
+        "onestep data report --datasets {input.datasets} --table {output.table} --out {output.pdf} > {log} 2>&1"

@@ -98,6 +98,7 @@ rule reported:
 rule html:
     input:
         rules.reported.input,
+        captions=[f"report/captions/{name}.rst" for name in ("paper", "claims", "notebook")],
     output:
         page=f"{RESULTS}/report.html",
     log:
@@ -115,11 +116,12 @@ rule html:
     params:
         # The report's own workflow must see the same configuration as this one.
         config=[f"{key}={config[key]}" for key in ("scale", "seed", "device", "data_source") if config[key] is not None],
-        root=f"data_root={config['data_root']}" if config["data_root"] else "",
+        root=shlex.quote(f"data_root={config['data_root']}") if config["data_root"] else "",
     message:
         "Building Snakemake's own report."
     shell:
         "snakemake reported --nolock --report {output.page} --config {params.config} {params.root} > {log} 2>&1"
+        " && onestep certify {output.page} --inputs {input} >> {log} 2>&1"
 
 
 rule latest:
@@ -151,5 +153,5 @@ rule latest:
         "Copying the {params.scale} scale's paper, report, ledger and notebooks to results/."
     shell:
         "(cp {input.pdf} {output.pdf} && cp {input.pdf}.json {output.pdf}.json && cp {input.ledger} {output.ledger}"
-        " && cp {input.page} {output.page} && cp {input.notebooks} results/notebooks/"
+        " && cp {input.page} {output.page} && cp {input.page}.json {output.page}.json && cp {input.notebooks} results/notebooks/"
         " && for page in {input.notebooks}; do cp $page.json results/notebooks/; done) > {log} 2>&1"

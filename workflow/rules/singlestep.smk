@@ -9,9 +9,10 @@ SINGLESTEP_FIGURES = {
     "fixed_step": "Theorem 2: the fixed step and the gradient's change",
     "universal": "One direction for all inputs",
 }
-SAMPLE = parts("sample/depth-{depth}/width-{width}/from-{first}.parquet", setting(f"{SINGLESTEP}/depths"))
-UNIVERSAL = parts("universal/width-{width}/from-{first}.parquet", [1])
-FIXED = parts("fixed/width-{width}/from-{first}.parquet", [1])
+WIDTHS = setting(f"{SINGLESTEP}/widths")
+SAMPLE = parts("sample/depth-{depth}/width-{width}/from-{first}.parquet", setting(f"{SINGLESTEP}/depths"), WIDTHS)
+UNIVERSAL = parts("universal/width-{width}/from-{first}.parquet", [1], WIDTHS)
+FIXED = parts("fixed/width-{width}/from-{first}.parquet", [1], setting(f"{SINGLESTEP}/fixed_widths"))
 
 
 rule singlestep_sample:
@@ -70,6 +71,7 @@ rule singlestep_universal:
         input_dims=setting(f"{SINGLESTEP}/input_dims"),
         networks=networks_in_part,
         inputs=setting(f"{SINGLESTEP}/inputs"),
+        reach=setting("singlestep/universal_reach"),
         seed=setting("seed"),
         cap=setting("singlestep/step_cap"),
         device=setting("device"),
@@ -78,7 +80,7 @@ rule singlestep_universal:
         "Trying one direction for all inputs on {params.networks} two-layer networks of width {wildcards.width}."
     shell:
         "onestep singlestep universal --width {params.width} --input-dim {params.input_dims}"
-        " --first-network {params.first} --networks {params.networks} --inputs {params.inputs} --seed {params.seed}"
+        " --first-network {params.first} --networks {params.networks} --inputs {params.inputs} --reach {params.reach} --seed {params.seed}"
         " --cap {params.cap} --device {params.device} --out {output.records} > {log} 2>&1"
 
 
@@ -130,12 +132,13 @@ rule singlestep_claims:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=12000 if SCALE == "paper" else 3000,
         runtime=minutes(60),
         gpu=0,
         seconds=15,
     params:
         gammas=setting("singlestep/gammas"),
+        constant=setting("singlestep/fixed_step_constant"),
         seed=setting("seed"),
         scale=SCALE,
         tables=lambda wildcards, output: Path(output.tables[0]).parent,
@@ -143,7 +146,7 @@ rule singlestep_claims:
     message:
         "Judging the claims of singlestep."
     shell:
-        "onestep singlestep claims --sample {input.sample} --universal {input.universal} --fixed {input.fixed} --gammas {params.gammas}"
+        "onestep singlestep claims --sample {input.sample} --universal {input.universal} --fixed {input.fixed} --gammas {params.gammas} --constant {params.constant}"
         " --scale {params.scale} --seed {params.seed} --tables {params.tables} --out {output.claims} > {log} 2>&1"
 
 
@@ -171,7 +174,7 @@ rule singlestep_figures:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=12000 if SCALE == "paper" else 3000,
         runtime=minutes(60),
         gpu=0,
         seconds=15,

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,13 @@ def _positive(text: str) -> float:
     return value
 
 
+def _probability(text: str) -> float:
+    value = _positive(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text} is out of range, above 0 and below 1")
+    return value
+
+
 def _device(name: str) -> str:
     """The device to compute on; `auto` is the first GPU where there is one."""
     import torch
@@ -51,7 +59,7 @@ def _device(name: str) -> str:
     torch.set_num_threads(1)
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda"):
+    if re.fullmatch(r"cuda(:\d+)?", name):
         wanted = int(name.partition(":")[2] or 0)
         if wanted >= torch.cuda.device_count():
             raise Mistake(f"--device {name}: this machine has {torch.cuda.device_count()} such GPUs; use --device auto or cpu")
@@ -97,12 +105,14 @@ def _singlestep(commands: Any) -> None:
 
     verb = verbs.add_parser("universal", help="one direction for all inputs of a two-layer network")
     _sampling(verb)
+    verb.add_argument("--reach", type=_positive, default=4.0, help="length of the one perturbation tried on all inputs (default 4)")
     cap(verb)
 
     def universal(o: argparse.Namespace) -> None:
         from onestep.singlestep import experiment
 
-        experiment.universal(o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.seed, o.cap, _device(o.device), o.out)
+        device = _device(o.device)
+        experiment.universal(o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.reach, o.seed, o.cap, device, o.out)
 
     verb.set_defaults(run=universal)
 
@@ -125,7 +135,8 @@ def _singlestep(commands: Any) -> None:
 
     verb = verbs.add_parser("claims", help="judge the paper's claims, and write the tables that they rest on")
     evidence(verb)
-    verb.add_argument("--gammas", type=_positive, nargs="+", required=True, help="probabilities of failure at which bounds are checked")
+    verb.add_argument("--gammas", type=_probability, nargs="+", required=True, help="probabilities of failure at which bounds are checked")
+    verb.add_argument("--constant", type=_positive, default=1.0, help="C4 of Theorem 2's step (default 1)")
     verb.add_argument("--scale", choices=("smoke", "laptop", "paper"), required=True, help="smoke is too small to judge")
     verb.add_argument("--tables", type=Path, required=True, metavar="DIR", help="where the tables go")
     _out(verb, "the claims (.json)")
@@ -133,7 +144,7 @@ def _singlestep(commands: Any) -> None:
     def claims(o: argparse.Namespace) -> None:
         from onestep.singlestep import claims
 
-        claims.assess(o.sample, o.universal, o.fixed, o.gammas, o.scale, o.seed, o.tables, o.out)
+        claims.assess(o.sample, o.universal, o.fixed, o.gammas, o.constant, o.scale, o.seed, o.tables, o.out)
 
     verb.set_defaults(run=claims)
 
@@ -177,12 +188,13 @@ def _data(commands: Any) -> None:
     verb.set_defaults(run=prepare)
     verb = verbs.add_parser("report", help="draw what the images are")
     verb.add_argument("--datasets", type=Path, required=True, nargs="+", metavar="FILE", help="what `data prepare` made")
-    _out(verb, "the figure (.pdf, with .svg and .csv beside it)")
+    verb.add_argument("--table", type=Path, required=True, metavar="FILE", help="the numbers of images (.csv)")
+    _out(verb, "the figure (.pdf, with .svg beside it)")
 
     def report(o: argparse.Namespace) -> None:
         from onestep import data_report
 
-        data_report.draw(o.datasets, o.out)
+        data_report.draw(o.datasets, o.out, o.table)
 
     verb.set_defaults(run=report)
 
@@ -199,6 +211,17 @@ def _common(commands: Any) -> None:
         print(json.dumps(read_certificate(o.file), indent=2))
 
     verb.set_defaults(run=provenance)
+
+    verb = commands.add_parser("certify", help="write the birth certificate of a file that another program made")
+    verb.add_argument("file", type=Path)
+    verb.add_argument("--inputs", type=Path, nargs="+", default=[], metavar="FILE", help="what it was made from")
+
+    def certify(o: argparse.Namespace) -> None:
+        from onestep.provenance import certificate, write_certificate
+
+        write_certificate(o.file, certificate(parameters={}, modules=["onestep.provenance"], inputs=o.inputs))
+
+    verb.set_defaults(run=certify)
 
     verb = commands.add_parser("claims", help="print the ledger of claims as a table")
     verb.add_argument("ledger", type=Path, nargs="?", default=Path("results/claims.json"), help="default results/claims.json")
@@ -278,8 +301,12 @@ def main() -> None:
         options.run(options)
     except Mistake as mistake:
         sys.exit(_say(mistake))
-    except MemoryError as error:
-        sys.exit(_say(Mistake(f"not enough memory ({error or 'an allocation failed'}); ask for a smaller width or dimension")))
+    except (MemoryError, RuntimeError) as error:
+        # torch tells of memory that it cannot have by a RuntimeError, on the CPU and on a GPU.
+        if isinstance(error, RuntimeError) and not re.search("allocate|out of memory", str(error)):
+            raise
+        reason = (str(error).splitlines() or ["an allocation failed"])[0]
+        sys.exit(_say(Mistake(f"not enough memory ({reason}); ask for a smaller width or dimension")))
     except BrokenPipeError:
         sys.exit(1)
 

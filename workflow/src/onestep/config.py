@@ -58,6 +58,9 @@ class SinglestepSizes(Strict):
 
     depths: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Ascending] = Field(min_length=1, description="Numbers of hidden layers L.")
     widths: Annotated[list[Count], Ascending] = Field(min_length=1, description="Widths k of every hidden layer.")
+    fixed_widths: Annotated[list[Count], Ascending] = Field(
+        min_length=1, description="Widths k at which the theorems' own step is taken (L = 1); Proposition 4 asks for k >= 52^2."
+    )
     input_dims: Annotated[list[Annotated[int, Field(ge=2)]], Ascending] = Field(min_length=1, description="Input dimensions d.")
     networks: Count = Field(description="Networks in each cell (L, k, d) with L > 1.")
     two_layer_networks: Count = Field(
@@ -68,6 +71,12 @@ class SinglestepSizes(Strict):
     networks_per_job: Count = Field(
         description="At most this many networks of a cell in one job. The records do not depend on it, only how the work is split."
     )
+
+    @model_validator(mode="after")
+    def _two_layers(self) -> "SinglestepSizes":
+        if 1 not in self.depths:
+            raise ValueError("depths must contain 1: the theorems and most claims are about one hidden layer")
+        return self
 
 
 class SinglestepScales(Strict):
@@ -81,12 +90,22 @@ class SinglestepScales(Strict):
 class Singlestep(Strict):
     """The paper `singlestep`: random ReLU networks, one gradient step."""
 
-    step_cap: float = Field(gt=0, description="Steps |eta| are searched below this value; the paper's is 20.")
+    step_cap: float = Field(gt=0, allow_inf_nan=False, description="Steps |eta| are searched below this value; the paper's is 20.")
     gammas: Annotated[list[Fraction], Ascending] = Field(
         min_length=1, description="Probabilities of failure gamma at which the theorems' bounds are checked."
     )
     fixed_steps: Annotated[list[Annotated[float, Field(gt=0)]], Ascending] = Field(
         min_length=2, description="Coefficients c of the theorems' own step of size c / ||grad f(x)||^2."
+    )
+    fixed_step_constant: float = Field(
+        gt=0,
+        allow_inf_nan=False,
+        description="C4 of Theorem 2, which the paper leaves open: the step C4 sqrt(log(1/gamma)) / ||grad f||^2.",
+    )
+    universal_reach: float = Field(
+        gt=0,
+        allow_inf_nan=False,
+        description="Length, in units of ||x|| / sqrt(d), of the one perturbation that is tried on all inputs of a network.",
     )
     scales: SinglestepScales = Field(description="Grids and sample sizes.")
 

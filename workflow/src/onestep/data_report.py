@@ -74,8 +74,8 @@ def _describe(axes: Axes, info: dict[str, Any]) -> None:
     axes.annotate(body, (0, 1), (0, below), xycoords="axes fraction", textcoords="offset points", fontsize=7, **common)
 
 
-def draw(datasets: Sequence[Path], out: Path) -> None:
-    """Draws each data set's mean images and their numbers, as PDF and SVG, and writes the numbers as a table beside them."""
+def draw(datasets: Sequence[Path], out: Path, numbers: Path) -> None:
+    """Draws each data set's mean images and their numbers, as PDF and SVG, and writes the numbers as a table."""
     found = [read(path) for path in datasets]
     if not found:
         raise Mistake(f"{out}: no data sets were given; name at least one")
@@ -102,5 +102,5 @@ def draw(datasets: Sequence[Path], out: Path) -> None:
             place += 1
     born = certificate(parameters={"datasets": [str(path) for path in datasets]}, modules=["onestep.data_report"], inputs=datasets)
     drawing.save(figure, out, born)
-    write_text(out.with_suffix(".csv"), table.getvalue())
-    write_certificate(out.with_suffix(".csv"), born)
+    write_text(numbers, table.getvalue())
+    write_certificate(numbers, born)

@@ -12,7 +12,8 @@ from onestep.provenance import certificate, write_certificate, write_text
 
 
 def render(notebook: Path, results: Path, inputs: Sequence[Path], out: Path) -> None:
-    """Executes a notebook with the parameter `results` (the folder of a scale) and writes it as a page, code and output."""
+    """Executes a notebook with the parameters `results` (the folder of a scale) and `records` (the record files among the inputs) and
+    writes it as a page, code and output."""
     # jupyter's event loops warn about each other on import; nothing of it concerns the page.
     warnings.filterwarnings("ignore")
     import nbformat
@@ -23,10 +24,11 @@ def render(notebook: Path, results: Path, inputs: Sequence[Path], out: Path) -> 
         raise Mistake(f"{notebook}: no such notebook; name one of workflow/notebooks/")
     logging.getLogger("papermill").setLevel(logging.ERROR)
     asyncio.set_event_loop(asyncio.new_event_loop())
+    parameters = {"results": str(results), "records": [str(path) for path in inputs if path.suffix == ".parquet"]}
     with tempfile.TemporaryDirectory() as folder:
         executed = Path(folder) / notebook.name
         try:
-            papermill.execute_notebook(str(notebook), str(executed), {"results": str(results)}, progress_bar=False, kernel_name="python3")
+            papermill.execute_notebook(str(notebook), str(executed), parameters, progress_bar=False, kernel_name="python3")
         except papermill.PapermillExecutionError as error:
             raise Mistake(
                 f"{notebook}: cell {error.cell_index} failed ({error.ename}: {error.evalue}); open it and run that cell"

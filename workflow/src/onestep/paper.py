@@ -65,6 +65,7 @@ def _experiment(files: Sequence[Path], digests: Mapping[str, str]) -> dict[str, 
     parts: list[pd.DataFrame] = []
     listed: list[dict[str, Any]] = []
     codes: set[str] = set()
+    unresolved: list[int | None] = []
     parameters: list[dict[str, Any]] = []
     for file in files:
         names = pq.read_schema(file).names
@@ -75,6 +76,7 @@ def _experiment(files: Sequence[Path], digests: Mapping[str, str]) -> dict[str, 
         listed.append({"job": _place(file)[2], "rows": len(parts[-1]), "digest": digests[str(file)]})
         born = read_certificate(file)
         codes.add(born["code"])
+        unresolved.append(born.get("unresolved"))
         parameters.append(born["parameters"])
     rows = pd.concat(parts, ignore_index=True)
     cells = rows.groupby(coordinates)[["network", "input"]].nunique() if coordinates else rows[["network", "input"]].nunique().to_frame().T
@@ -87,6 +89,7 @@ def _experiment(files: Sequence[Path], digests: Mapping[str, str]) -> dict[str, 
         "grid": {name: sorted(rows[name].unique().tolist()) for name in coordinates},
         "parameters": {name: value for name, value in parameters[0].items() if all(other.get(name) == value for other in parameters)},
         "code": sorted(codes),
+        "unresolved": None if None in unresolved else sum(unresolved),
     }
 
 

@@ -49,11 +49,12 @@ def _imports(module: str, file: Path, tree: ast.Module) -> Iterator[str]:
             yield from (f"{source}.{alias.name}" for alias in node.names)
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return tree
+class _WithoutDocstrings(ast.NodeTransformer):
+    """Drops strings that stand alone: docstrings of modules, classes and functions, and those below constants."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if text else node
 
 
 @cache
@@ -63,7 +64,8 @@ def _module(module: str, file: Path) -> tuple[str, frozenset[str]]:
         tree = ast.parse(file.read_text())
     except SyntaxError as error:
         raise Mistake(f"{file}:{error.lineno}: {error.msg}; mend the module, nothing can run with it") from None
-    return ast.dump(_without_docstrings(tree)), frozenset(name for name in _imports(module, file, tree) if name.startswith("onestep"))
+    imported = frozenset(name for name in _imports(module, file, tree) if name.startswith("onestep"))
+    return ast.dump(_WithoutDocstrings().visit(tree)), imported
 
 
 def closure(*modules: str) -> dict[str, Path]:

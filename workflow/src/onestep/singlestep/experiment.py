@@ -9,6 +9,7 @@ cell is split into jobs, the same arithmetic runs on the same blocks and the rec
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from onestep import records
-from onestep.attacks.ray import STATUS, SWITCHED, Roots, first_roots, two_layer_roots
+from onestep.attacks.ray import DEAD, STATUS, SWITCHED, UNSWITCHED, Roots, first_roots, two_layer_roots
 from onestep.networks.random_relu import DenseReLU, random_inputs, unit_factor
 from onestep.provenance import certificate
 from onestep.seeds import stream
@@ -48,6 +49,7 @@ UNIVERSAL_COLUMNS = {
     "universal_norm": "length of the universal direction sum a_l w_l / sqrt(k), one for all inputs of a network",
     "step": "|eta|, the smallest step along -sign(f(x)) times that direction that changes the sign; null where none below the cap does",
     "perturbation_norm": "|eta| times the direction's length; null where step is",
+    "fixed_value": "f at x moved by the fixed length --reach along -sign(f(x)) times that direction: one of two perturbations for all x",
     "status": "switched, unswitched or dead",
 }
 FIXED_COLUMNS = {
@@ -94,12 +96,20 @@ def _signs(value: Tensor) -> Tensor:
     return torch.where(value < 0, -1.0, 1.0)
 
 
-def _roots(nets: DenseReLU, x: Tensor, direction: Tensor, sign: Tensor, cap: float) -> Roots:
-    """First sign change along x + t direction: exact for two-layer networks, by the certified march for deeper ones."""
-    ray = nets.ray(x, direction)
+def _roots(nets: DenseReLU, x: Tensor, direction: Tensor, value: Tensor, cap: float) -> Roots:
+    """First sign change along x - sign(f(x)) t direction: exact for two-layer networks, by the certified march for deeper ones.
+
+    Where f(x) is exactly 0 all neurons of a layer are off and the network is dead around x. Some direction may wake it up again, but
+    there was no sign to change.
+    """
+    sign = _signs(value)
+    ray = nets.ray(x, -sign[..., None] * direction)
     if len(nets.layers) == 1:
-        return two_layer_roots(ray.start, ray.slope, nets.output[:, None, :] * sign[..., None], cap)
-    return first_roots(ray, sign, cap)
+        roots = two_layer_roots(ray.start, ray.slope, nets.output[:, None, :] * sign[..., None], cap)
+    else:
+        roots = first_roots(ray, sign, cap)
+    dead = value == 0
+    return replace(roots, t=torch.where(dead, torch.nan, roots.t), status=torch.where(dead, DEAD, roots.status))
 
 
 def _rows(block: range, wanted: slice, inputs: int, columns: dict[str, Any]) -> pd.DataFrame:
@@ -110,11 +120,19 @@ def _rows(block: range, wanted: slice, inputs: int, columns: dict[str, Any]) -> 
     return pd.DataFrame(index | values)
 
 
-def _write(out: Path, parts: Sequence[pd.DataFrame], columns: dict[str, str], parameters: dict[str, Any], device: str) -> None:
+def _write(
+    out: Path,
+    parts: Sequence[pd.DataFrame],
+    columns: dict[str, str],
+    parameters: dict[str, Any],
+    device: str,
+    counts: dict[str, int] | None = None,
+) -> None:
+    """Writes the record file; what was counted on the way goes into its certificate."""
     frame = pd.concat(parts, ignore_index=True)[list(columns)]
     frame["status"] = np.array(STATUS)[frame["status"]]
     born = certificate(parameters=parameters, modules=[__name__], seed=parameters["seed"], device=device)
-    records.write(out, frame, columns, born)
+    records.write(out, frame, columns, born | (counts or {}))
 
 
 def sample(
@@ -122,13 +140,15 @@ def sample(
 ) -> None:
     """Figures 1 and 2: the smallest step along the gradient that changes the sign, at both hidden scales from one run."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
-    parts = []
+    parts, rays = [], {"rays": 0, "unresolved": 0}
     for dim, block, wanted, nets, x in _cells(depth, width, input_dims, first, networks, inputs, seed, device):
         value, gradient = nets.value_and_gradient(x)
-        sign, norm = _signs(value), gradient.norm(dim=-1)
+        norm = gradient.norm(dim=-1)
         # At unit scale value and gradient shrink by the same factor, so eta grows by it and the perturbation is the same:
         # the search at He scale sees every step below the cap at either scale.
-        roots = _roots(nets, x, -sign[..., None] * gradient, sign, cap)
+        roots = _roots(nets, x, gradient, value, cap)
+        rays["rays"] += roots.t[wanted].numel()
+        rays["unresolved"] += int((roots.unresolved[wanted] > 0).sum())
         for scale, factor in (("he", 1.0), ("unit", unit_factor(depth))):
             step = roots.t / factor
             step = torch.where(step < cap, step, torch.nan)
@@ -144,21 +164,30 @@ def sample(
                 "status": torch.where(roots.status == SWITCHED, (step < cap).long(), roots.status),
             }
             parts.append(_rows(block, wanted, inputs, columns))
-    _write(out, parts, SAMPLE_COLUMNS, parameters, device)
+    _write(out, parts, SAMPLE_COLUMNS, parameters, device, rays)
 
 
 def universal(
-    width: int, input_dims: Sequence[int], first: int, networks: int, inputs: int, seed: int, cap: float, device: str, out: Path
+    width: int,
+    input_dims: Sequence[int],
+    first: int,
+    networks: int,
+    inputs: int,
+    reach: float,
+    seed: int,
+    cap: float,
+    device: str,
+    out: Path,
 ) -> None:
     """Section 1.1: one direction, +-sum a_l w_l, for all inputs of a two-layer network."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
     parts = []
     for dim, block, wanted, nets, x in _cells(1, width, input_dims, first, networks, inputs, seed, device):
         value, gradient = nets.value_and_gradient(x)
-        sign = _signs(value)
         direction = nets.output[:, None, :] @ nets.layers[0]  # [B, 1, d]
-        roots = _roots(nets, x, -sign[..., None] * direction, sign, cap)
+        roots = _roots(nets, x, direction, value, cap)
         length = direction.norm(dim=-1).expand_as(value)
+        fixed, _ = nets.value_and_gradient(x - (_signs(value) * reach / length)[..., None] * direction)
         columns = {
             "depth": 1,
             "width": width,
@@ -168,6 +197,7 @@ def universal(
             "universal_norm": length,
             "step": roots.t,
             "perturbation_norm": roots.t * length,
+            "fixed_value": fixed,
             "status": roots.status,
         }
         parts.append(_rows(block, wanted, inputs, columns))
@@ -193,11 +223,19 @@ def fixed(
         sign, norm = _signs(value), gradient.norm(dim=-1)
         generators = [stream(seed, "singlestep", 1, width, dim, "directions", i) for i in block]
         elsewhere = random_inputs(generators, inputs, dim).to(device) / dim**0.5
-        for coefficient in coefficients:
-            radius = coefficient / norm
-            stepped, after = nets.value_and_gradient(x - (sign * radius / norm)[..., None] * gradient)
-            _, beside = nets.value_and_gradient(x + radius[..., None] * elsewhere)
-            flipped = torch.where(sign * stepped < 0, SWITCHED, 0)
+        # All steps of all inputs in one evaluation, [B, C I, d]: the weights are read once.
+        c = torch.tensor(coefficients, dtype=x.dtype, device=x.device)[:, None]
+        radius = c / norm[:, None, :]  # [B, C, I]
+        moved = [
+            x[:, None] - (sign / norm)[:, None, :, None] * radius[..., None] * gradient[:, None],
+            x[:, None] + radius[..., None] * elsewhere[:, None],
+        ]
+        (stepped, after), (_, beside) = (nets.value_and_gradient(points.flatten(1, 2)) for points in moved)
+        shape = radius.shape
+        for index, coefficient in enumerate(coefficients):
+            here = stepped.view(shape)[:, index]
+            change, random_change = (at.view(*shape, dim)[:, index].sub(gradient).norm(dim=-1) for at in (after, beside))
+            flipped = torch.where(sign * here < 0, SWITCHED, UNSWITCHED)
             columns = {
                 "depth": 1,
                 "width": width,
@@ -205,11 +243,11 @@ def fixed(
                 "value": value,
                 "gradient_norm": norm,
                 "coefficient": coefficient,
-                "radius": torch.where(norm > 0, radius, torch.nan),
-                "stepped_value": torch.where(norm > 0, stepped, value),
-                "gradient_change": (after - gradient).norm(dim=-1),
-                "random_gradient_change": (beside - gradient).norm(dim=-1),
-                "status": torch.where(norm > 0, flipped, STATUS.index("dead")),
+                "radius": torch.where(norm > 0, radius[:, index], torch.nan),
+                "stepped_value": torch.where(norm > 0, here, value),
+                "gradient_change": change,
+                "random_gradient_change": random_change,
+                "status": torch.where(norm > 0, flipped, DEAD),
             }
             parts.append(_rows(block, wanted, inputs, columns))
     _write(out, parts, FIXED_COLUMNS, parameters, device)

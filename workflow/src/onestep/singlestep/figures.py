@@ -153,8 +153,8 @@ def law(table: pd.DataFrame, samples: pd.DataFrame) -> Figure:
         for depth in depths:
             line = chosen[chosen["depth"] == depth]
             axis.plot(line[moving], line["half_normal_distance"], color=colours[depth], marker="o")
-            noise = 1.36 / np.sqrt(line["networks"])
-        axis.plot(line[moving], noise, color="0.45", linestyle=":", linewidth=1)
+        for error in sorted(chosen["half_normal_error"].unique()):
+            axis.axhline(error, color="0.45", linestyle=":", linewidth=1)
         logarithmic(axis, grid)
         logarithmic(axis, [0.01, 0.02, 0.05, 0.1, 0.2, 0.5], "y")
         axis.set_xlabel(label)
@@ -204,7 +204,7 @@ def bound(samples: pd.DataFrame) -> Figure:
 
 def fixed_step(fixed: pd.DataFrame) -> Figure:
     """Theorem 2's own step: the share it flips against its constant, and how far the gradient has changed by then."""
-    widest = fixed[(fixed["width"] == fixed["width"].max()) & (fixed["status"] != "dead")]
+    widest = fixed[fixed["width"] == fixed["width"].max()]
     dims, coefficients = sorted(widest["input_dim"].unique()), np.array(sorted(widest["coefficient"].unique()))
     colours = shades(dims)
     figure, axes = panels(1, 2, 2.6)
@@ -218,7 +218,7 @@ def fixed_step(fixed: pd.DataFrame) -> Figure:
         )
         scaled = by_step["radius"].mean() / np.sqrt(dim)
         for column, marker, line in (("gradient_change", "o", "-"), ("random_gradient_change", "x", ":")):
-            relative = (cell[column] / cell["gradient_norm"]).groupby(cell["coefficient"])
+            relative = (cell[column] / cell["gradient_norm"].where(cell["gradient_norm"] > 0)).groupby(cell["coefficient"])
             error = 1.96 * relative.std() / np.sqrt(networks)
             axes[1].errorbar(scaled, relative.mean(), yerr=error, color=colours[dim], marker=marker, linestyle=line, elinewidth=0.8)
     fine = np.geomspace(coefficients.min(), coefficients.max(), 200)
@@ -258,6 +258,9 @@ def universal(rows: pd.DataFrame) -> Figure:
         share = cells["status"].agg(lambda status: (status == "switched").mean())
         ends = np.array([exact_share(value * n, n) for value, n in zip(share, networks, strict=True)])
         axes[0].errorbar(beside, share, yerr=np.abs(ends.T - share.to_numpy()), color=colour, marker="o", elinewidth=0.8, capsize=1.5)
+        line = rows[rows["width"] == width]
+        fixed = (line["fixed_value"] * np.sign(line["value"]) < 0).groupby(line["input_dim"]).mean()
+        axes[0].plot(beside, fixed, color=colour, marker="x", linestyle=":")
         alive = rows[(rows["width"] == width) & (rows["gradient_norm"] > 0)]
         ratio = (
             (alive["universal_norm"] / alive["gradient_norm"]).groupby([alive["input_dim"], alive["network"]]).mean().groupby("input_dim")
@@ -270,6 +273,11 @@ def universal(rows: pd.DataFrame) -> Figure:
         logarithmic(axis, dims)
         axis.set_xlabel("input dimension d")
         axis.set_title(label)
+    styles = [
+        Line2D([], [], color="0.3", marker="o", label="some step along it"),
+        Line2D([], [], color="0.3", marker="x", linestyle=":", label="one perturbation"),
+    ]
+    axes[0].legend(handles=styles, loc="lower center")
     _key(figure, colours, "width k:")
     return figure
 

@@ -76,6 +76,8 @@ def summarise(samples: pd.DataFrame, seed: int) -> Cells:
         for label, values in (("step", mean_step), ("gradient", mean_gradient), ("perturbation_median", medians)):
             row[label] = values[0]
             row[f"{label}_low"], row[f"{label}_high"] = percentile_interval(values[1:])
+        # Dvoretzky, Kiefer and Wolfowitz: half the width of a 95% interval of that distance, each network a single observation.
+        row["half_normal_error"] = np.sqrt(np.log(2 / 0.05) / (2 * networks))
         row["half_normal_distance"] = half_normal_distance(np.nan_to_num(perturbation, nan=np.inf).ravel())
         rows.append(row)
     parts = [np.stack(part, axis=1) for part in zip(*replicates, strict=True)]
