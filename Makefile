@@ -16,7 +16,7 @@ define snakemake
 mkdir -p .snakemake && exec 9> .snakemake/make.lock; \
 flock --nonblock 9 || { echo "onestep: another run is at work in this folder; wait for its end or stop it" >&2; exit 2; }; \
 if [ -n "$$(ls -A .snakemake/locks 2>/dev/null)" ]; then snakemake --unlock --quiet; fi; \
-snakemake --cores all $(1)
+snakemake --cores all --quiet host reason $(1)
 endef
 
 .PHONY: paper smoke test test-laws check clean

@@ -107,3 +107,21 @@ def test_the_conda_environment_has_the_locked_versions() -> None:
     )
     assert set(pinned) <= lock
     assert not any("+" in version for version in lock)
+
+
+def test_the_readme_has_measured_figures_and_existing_names() -> None:
+    text = (ROOT / "README.md").read_text()
+    table = text.split("| command |")[1].split("\n\n")[0]
+    assert all(
+        any(digit.isdigit() for digit in cell) or "the same" in cell for row in table.splitlines()[2:] for cell in row.split("|")[2:-1]
+    )
+    for name in (
+        "Snakefile",
+        "config.yaml",
+        "Makefile",
+        "profiles/default/profile.yaml",
+        "CITATION.cff",
+        "workflow/src/onestep/attacks/ray.py",
+    ):
+        assert name in text
+        assert (ROOT / name).exists()

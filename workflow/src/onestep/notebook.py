@@ -40,7 +40,7 @@ def render(notebook: Path, results: Path, inputs: Sequence[Path], out: Path) -> 
         cell.id = f"cell-{number}"  # random in a fresh notebook
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
-        if "injected-parameters" not in cell.metadata.get("tags", []):
+        if "parameters" not in cell.metadata.get("tags", []):  # the defaults, which the cell behind replaces
             kept.append(cell)
     document.cells = kept
     title = document.metadata.get("title", notebook.stem)

@@ -63,7 +63,7 @@ class _Judge:
                 statement=statement,
                 published=published,
                 measured=measured if np.isfinite(measured) else None,
-                interval=interval if finite else None,
+                interval=interval if finite and not supremum else None,
                 verdict=verdict,
                 rule=rule,
                 networks=len(networks),
