@@ -98,6 +98,7 @@ rule reported:
 rule html:
     input:
         rules.reported.input,
+        home="report/home.rst",
         captions=[f"report/captions/{name}.rst" for name in ("paper", "claims", "notebook")],
     output:
         page=f"{RESULTS}/report.html",
