@@ -139,3 +139,19 @@ def test_the_fixed_perturbation_is_the_same_for_all_inputs_of_a_network(recorded
     x = random_inputs([stream(1, "singlestep", 1, 60, 60, "inputs", 3)], 2, 60)
     moved = x - torch.tensor(np.sign(rows["value"].to_numpy()))[None, :, None] * perturbation
     assert np.allclose(net.value_and_gradient(moved)[0][0], rows["fixed_value"], rtol=1e-10)
+
+
+def test_wide_networks_are_drawn_without_their_matrices_and_split_the_same(tmp_path: Path) -> None:
+    width = experiment.MATRIX_FREE_WIDTH
+    for name, first, networks in (("whole", 0, 3), ("one", 0, 1), ("two", 1, 2)):
+        experiment.sample(2, width, [30], first, networks, 2, 0, 20.0, "cpu", tmp_path / f"{name}.parquet")
+    assert read_certificate(tmp_path / "whole.parquet")["matrix_free"] is True
+    whole, one, two = (records.read([tmp_path / f"{name}.parquet"]) for name in ("whole", "one", "two"))
+    together = pd.concat([one, two]).sort_values(["network", "hidden_scale", "input"], ignore_index=True)
+    pd.testing.assert_frame_equal(whole.sort_values(["network", "hidden_scale", "input"], ignore_index=True), together, check_exact=True)
+    assert whole["network"].nunique() == 3
+    assert not whole["value"].duplicated(keep=False).all()
+
+
+def test_narrow_networks_are_dense(recorded: Records) -> None:
+    assert read_certificate(recorded["sample"][0])["matrix_free"] is False

@@ -83,7 +83,7 @@ class SinglestepScales(Strict):
     """The sample sizes and grids of `singlestep`, by scale."""
 
     smoke: SinglestepSizes = Field(description="Everything once, tiny: too small to judge a claim.")
-    laptop: SinglestepSizes = Field(description="Every cell of the published grid as far as the networks here reach, with fewer samples.")
+    laptop: SinglestepSizes = Field(description="Every cell of the published grid up to the widths named here, with fewer samples.")
     paper: SinglestepSizes = Field(description="At least the published 10,000 samples in each cell, spread over more networks.")
 
 

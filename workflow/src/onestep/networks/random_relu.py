@@ -71,6 +71,11 @@ class DenseReLU:
     layers: tuple[Tensor, ...]  # W_1 [B, k, d], W_2 .. W_L [B, k, k]
     output: Tensor  # a / sqrt(k)   [B, k]
 
+    @property
+    def depth(self) -> int:
+        """The number of hidden layers L."""
+        return len(self.layers)
+
     @classmethod
     def sample(cls, generators: Sequence[np.random.Generator], depth: int, width: int, dim: int, device: str = "cpu") -> "DenseReLU":
         """One network from each generator; drawn by NumPy on the CPU, so that every device sees the same networks."""
