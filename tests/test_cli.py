@@ -1,10 +1,14 @@
 """The command line: help, the shapes that others rely on, and mistakes that are one line and exit with 2."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from onestep.cli import main
+from onestep.singlestep import experiment
 
 COMMAND = "singlestep sample --depth 2 --width 20 --input-dim 10 20 --networks 3 --inputs 2 --seed 0"
 SAMPLE = COMMAND.split(" ")
@@ -39,7 +43,8 @@ def test_a_sample_can_be_taken_by_hand(tmp_path: Path) -> None:
         (["--device", "cuda:7"], ["--device cuda:7", "GPUs"]),
         (["--device", "cuda:x"], ["--device cuda:x", "no such device"]),
         (["--colour", "red"], ["--colour"]),
-        (["--width", "100000000"], ["not enough memory", "smaller width"]),
+        (["--width", "100000000"], ["width 100,000,000", "GB of memory are needed", "smaller width"]),
+        (["--width", "1999", "--input-dim", "100000000"], ["dimension 100,000,000", "GB of memory are needed"]),
         (["--out", "/dev/null/r.parquet"], ["/dev/null/r.parquet", "cannot be written"]),
     ],
 )
@@ -58,3 +63,28 @@ def test_what_is_not_there_is_one_line_and_status_2(tmp_path: Path) -> None:
         done = onestep(*arguments, cwd=tmp_path)
         assert done.returncode == 2, arguments
         assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 8 TiB"), RuntimeError("CUDA out of memory. Tried to allocate\n2 GiB")])
+def test_memory_that_runs_out_on_the_way_is_one_line(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run_out(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(experiment, "sample", run_out)
+    monkeypatch.setattr(sys, "argv", ["onestep", *SAMPLE, "--device", "cpu", "--out", str(tmp_path / "r.parquet")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert re.fullmatch(r"onestep: not enough memory \([^\n]*\); ask for a smaller width or dimension\n", capsys.readouterr().err)
+
+
+def test_any_other_error_is_a_bug_and_shows_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(experiment, "sample", fail)
+    monkeypatch.setattr(sys, "argv", ["onestep", *SAMPLE, "--device", "cpu", "--out", str(tmp_path / "r.parquet")])
+    with pytest.raises(RuntimeError, match="shapes"):
+        main()

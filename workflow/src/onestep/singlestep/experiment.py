@@ -6,6 +6,7 @@ experiments look at the same networks. Work goes in blocks of networks whose siz
 cell is split into jobs, the same arithmetic runs on the same blocks and the records are the same bytes.
 """
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from onestep import records
 from onestep.attacks.ray import DEAD, STATUS, SWITCHED, UNSWITCHED, Roots, first_roots, two_layer_roots
+from onestep.errors import Mistake
 from onestep.networks.matrix_free import MatrixFreeReLU
 from onestep.networks.random_relu import DenseReLU, random_inputs, unit_factor
 from onestep.provenance import certificate
@@ -79,10 +81,34 @@ def _blocks(depth: int, width: int, dim: int, first: int, networks: int) -> Iter
         yield range(start, start + size), slice(max(first - start, 0), min(first + networks - start, size))
 
 
+def _require_memory(depth: int, width: int, dim: int, inputs: int, matrix_free: bool) -> None:
+    """Refuses, before any work, what this machine's memory cannot hold."""
+    dense = max(_BLOCK_NUMBERS, width * (dim + (depth - 1) * width))
+    # A direction and an image for each question: some forty for an input and a layer, most of them along the ray.
+    questions = (2 * depth * width + dim) * inputs * 40
+    needed = 8 * (questions if matrix_free else dense)
+    held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > 0.9 * held:
+        raise Mistake(
+            f"width {width:,}, depth {depth}, dimension {dim:,}: about {needed / 1e9:,.0f} GB of memory are needed and this machine has"
+            f" {held / 1e9:,.0f}; ask for a smaller width or dimension, or fewer inputs"
+        )
+
+
 def _cells(
-    depth: int, width: int, input_dims: Sequence[int], first: int, networks: int, inputs: int, seed: int, device: str
+    depth: int,
+    width: int,
+    input_dims: Sequence[int],
+    first: int,
+    networks: int,
+    inputs: int,
+    seed: int,
+    device: str,
+    matrix_free: bool = False,
 ) -> Iterator[tuple[int, range, slice, list[np.random.Generator], Tensor]]:
     """Every block of every cell: dimension, network indices, the wanted ones among them, generators of the networks, inputs [B, I, d]."""
+    for dim in input_dims:
+        _require_memory(depth, width, dim, inputs, matrix_free)
     last_word = time.perf_counter()
     for count, dim in enumerate(input_dims):
         for block, wanted in _blocks(depth, width, dim, first, networks):
@@ -146,7 +172,7 @@ def sample(
     parts, rays = [], {"rays": 0, "unresolved": 0}
     matrix_free = width >= MATRIX_FREE_WIDTH
     device = "cpu" if matrix_free else device
-    for dim, block, wanted, generators, x in _cells(depth, width, input_dims, first, networks, inputs, seed, device):
+    for dim, block, wanted, generators, x in _cells(depth, width, input_dims, first, networks, inputs, seed, device, matrix_free):
         nets = (
             MatrixFreeReLU.sample(generators, depth, width, dim) if matrix_free else DenseReLU.sample(generators, depth, width, dim, device)
         )
