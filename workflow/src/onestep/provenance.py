@@ -153,7 +153,7 @@ def versions() -> dict[str, str]:
 def certificate(
     *, parameters: Mapping[str, Any], modules: Iterable[str], inputs: Iterable[Path] = (), seed: int | None = None, device: str = "cpu"
 ) -> dict[str, Any]:
-    """An artifact's birth certificate; `wall_seconds` counts from the moment the program had started."""
+    """An artifact's birth certificate; `wall_seconds` counts from the import of this module."""
     return {
         "command": shlex.join(["onestep", *sys.argv[1:]]),
         "parameters": dict(parameters),

@@ -102,7 +102,7 @@ def chord_error(maps: Maps, left: list[Tensor], right: list[Tensor], *, rigorous
 
     The first is a bound for every deviation (`rigorous` uses nothing else). The second holds for a deviation that does not depend
     on W, but for a probability of exp(-MARGIN^2 / 2). The ray's direction does know a little of W, so that this is a margin and not
-    a proof: the tests look for intervals that break it. It matters for wide layers only, where it is three times smaller.
+    a proof: the tests look for intervals that break it. It matters for wide layers only, where it is the smaller one.
     The corners of the last layer meet output weights +-s, so they add up to at most s sum(c), whatever the direction knows.
     """
     error = torch.zeros(left[0].shape[:-1], dtype=left[0].dtype, device=left[0].device)

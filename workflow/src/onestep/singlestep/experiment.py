@@ -2,8 +2,9 @@
 direction's, and the theorems' own fixed step.
 
 Networks (W, a) and inputs x with ||x|| = sqrt(d) are drawn from streams named by (depth, width, dimension, index), so the three
-experiments look at the same networks. Work goes in blocks of networks whose size and place depend on the cell alone: however a
-cell is split into jobs, the same arithmetic runs on the same blocks and the records are the same bytes.
+experiments look at the same networks where these are dense; wide ones, drawn without their matrices, are others for each question.
+Work goes in blocks of networks whose size and place depend on the cell alone: however a cell is split into jobs, the same arithmetic
+runs on the same blocks and the records are the same bytes.
 """
 
 import os

@@ -223,7 +223,8 @@ def fixed_step(fixed: pd.DataFrame) -> Figure:
             axes[1].errorbar(scaled, relative.mean(), yerr=error, color=colours[dim], marker=marker, linestyle=line, elinewidth=0.8)
     fine = np.geomspace(coefficients.min(), coefficients.max(), 200)
     axes[0].plot(fine, laws.linear_flip_share(fine), color="0.45", linestyle="--", linewidth=0.8)
-    reach = np.geomspace(*axes[1].get_xlim(), 100) if axes[1].get_xlim()[0] > 0 else np.geomspace(0.01, 3, 100)
+    axes[1].set_xscale("log")
+    reach = np.geomspace(axes[1].get_xlim()[0], 1, 100)  # the law is for steps that are short against ||x||
     axes[1].plot(reach, laws.gradient_change(reach, 1.0), color="0.45", linestyle="--", linewidth=0.8)
     logarithmic(axes[0], [0.25, 1, 5, 20, 80])
     axes[0].set_xticks([0.25, 1, 5, 20, 80], ["0.25", "1", "5", "20", "80"])
@@ -231,7 +232,6 @@ def fixed_step(fixed: pd.DataFrame) -> Figure:
     axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes[0].set_xlabel("constant c of the step c / ‖∇f(x)‖²")
     axes[0].set_title("share of samples flipped")
-    axes[1].set_xscale("log")
     axes[1].set_yscale("log")
     axes[1].set_xlabel("length of the step relative to ‖x‖")
     axes[1].set_title("relative change of the gradient")
