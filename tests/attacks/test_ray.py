@@ -21,7 +21,8 @@ from onestep.attacks.ray import (
     first_roots,
     two_layer_roots,
 )
-from onestep.networks.random_relu import DenseRay, DenseReLU, random_inputs
+from onestep.networks.activations import Activation
+from onestep.networks.random_relu import DenseMatrix, NetworkRay, RandomNetwork, Shape, random_inputs
 from onestep.seeds import stream
 
 CAP = 20.0
@@ -32,13 +33,17 @@ EPS = float(np.finfo(np.float64).eps)
 class Patient:
     """A ray that loses its patience, so that a march that goes nowhere fails in place of never ending."""
 
-    ray: DenseRay
+    ray: NetworkRay
     patience: int = 4000
     asked: list[int] = field(default_factory=lambda: [0])
 
     @property
     def maps(self):
         return self.ray.maps
+
+    @property
+    def activation(self) -> Activation:
+        return self.ray.activation
 
     def at(self, t):
         self.asked[0] += 1
@@ -49,7 +54,7 @@ class Patient:
         return Patient(self.ray.only(networks, inputs), self.patience, self.asked)
 
 
-def march(ray: DenseRay, sign: torch.Tensor, cap: float = CAP, *, rigorous: bool = False) -> Roots:
+def march(ray: NetworkRay, sign: torch.Tensor, cap: float = CAP, *, rigorous: bool = False) -> Roots:
     return first_roots(Patient(ray), sign, cap, rigorous=rigorous)
 
 
@@ -59,10 +64,10 @@ def two_layers(u, v, amplitude, cap: float = CAP) -> tuple[str, float]:
     return STATUS[int(roots.status)], float(roots.t)
 
 
-def one_hidden_layer(u, v, amplitude) -> DenseRay:
+def one_hidden_layer(u, v, amplitude) -> NetworkRay:
     """phi(t) = sum_l A_l relu(u_l + t v_l) as a ray that can be marched along."""
     u, v, amplitude = (torch.tensor(part, dtype=torch.float64) for part in (u, v, amplitude))
-    return DenseRay(u[None, None], v[None, None], (), amplitude[None], ((amplitude.norm()[None], 1 / math.sqrt(len(u))),))
+    return NetworkRay(u[None, None], v[None, None], (), amplitude[None], ((amplitude.norm()[None], 1 / math.sqrt(len(u))),))
 
 
 def marched(u, v, amplitude, cap: float = CAP) -> tuple[str, float]:
@@ -72,16 +77,17 @@ def marched(u, v, amplitude, cap: float = CAP) -> tuple[str, float]:
 
 def downhill(name: str, depth: int, width: int, dim: int, networks: int, inputs: int):
     """Random networks, inputs, signs of their values and the directions along which their sizes fall fastest."""
-    nets = DenseReLU.sample([stream(0, name, depth, width, dim, "network", i) for i in range(networks)], depth, width, dim)
+    streams = [stream(0, name, depth, width, dim, "network", i) for i in range(networks)]
+    nets = RandomNetwork.sample(streams, Shape(dim, (width,) * depth), kind="dense")
     x = random_inputs([stream(0, name, depth, width, dim, "inputs", i) for i in range(networks)], inputs, dim)
     value, gradient = nets.value_and_gradient(x)
     sign = torch.where(value < 0, -1.0, 1.0).double()
     return nets, x, sign, -sign[..., None] * gradient
 
 
-def walks(nets: DenseReLU, x, sign, direction) -> list[list[Walk]]:
+def walks(nets: RandomNetwork, x, sign, direction) -> list[list[Walk]]:
     def one(b: int, i: int) -> Walk:
-        layers = [weights[b].numpy() for weights in nets.layers]
+        layers = [matrix.weights[b].numpy() for matrix in nets.layers]
         return follow(layers, (sign[b, i] * nets.output[b]).numpy(), x[b, i].numpy(), direction[b, i].numpy(), CAP)
 
     return [[one(b, i) for i in range(x.shape[1])] for b in range(len(x))]
@@ -221,7 +227,10 @@ CASES = {
 def test_outcome_of(case: str, find) -> None:
     u, v, amplitude, (status, root) = CASES[case]
     # The march ends a plateau to within RESOLUTION, everything else exactly.
-    assert find(u, v, amplitude) == (status, NAN if root is None else pytest.approx(root, rel=1e-14 if find is two_layers else RESOLUTION))
+    assert find(u, v, amplitude) == (
+        status,
+        NAN if root is None else pytest.approx(root, rel=1e-14 if find is two_layers else RESOLUTION[torch.float64]),
+    )
 
 
 @pytest.mark.parametrize("find", [two_layers, marched])
@@ -259,7 +268,7 @@ def test_the_path_follower_notices_wrong_weights() -> None:
     """The comparison has teeth: one weight changed by a part in a million is a disagreement."""
     nets, x, sign, direction = downhill("follow", 3, 20, 20, networks=2, inputs=4)
     expected = walks(nets, x, sign, direction)
-    nets.layers[1][:, 3] *= 1 + 1e-6
+    nets.layers[1].weights[:, 3] *= 1 + 1e-6
     assert disagreements(march(nets.ray(x, direction), sign), expected, tolerance=1e-9)
 
 
@@ -268,7 +277,9 @@ def test_the_path_follower_in_floats_agrees_with_itself_in_fractions() -> None:
         nets, x, sign, direction = downhill("fractions", depth, width, dim, networks=5, inputs=1)
         for b, (walk,) in enumerate(walks(nets, x, sign, direction)):
             arrays = (sign[b, 0] * nets.output[b], x[b, 0], direction[b, 0])
-            true = follow([exact(weights[b].numpy()) for weights in nets.layers], *(exact(part.numpy()) for part in arrays), Fraction(CAP))
+            true = follow(
+                [exact(matrix.weights[b].numpy()) for matrix in nets.layers], *(exact(part.numpy()) for part in arrays), Fraction(CAP)
+            )
             assert walk.status == true.status
             assert walk.root == true.root or abs(walk.root - float(true.root)) <= 1e-12 * walk.root
 
@@ -280,7 +291,7 @@ def test_the_march_ends_where_the_last_neuron_dies() -> None:
     for output in ((1.0, 1, 1), (1, 1, 0), (1, 2, 2), (0.3, 0.5, 0.7)):
         for speed in np.linspace(0.0501, 0.07, 25):
             a = torch.tensor([output]).double()
-            ray = DenseRay(u, v * speed / 0.0501, (hidden,), a, ((hidden.norm(dim=(1, 2)), 1.0), (a.norm(dim=-1), 1.0)))
+            ray = NetworkRay(u, v * speed / 0.0501, (DenseMatrix(hidden, 1.0),), a, ((hidden.norm(dim=(1, 2)), 1.0), (a.norm(dim=-1), 1.0)))
             roots = march(ray, torch.ones(1, 1).double())
             assert int(roots.status) == UNSWITCHED
 
@@ -293,23 +304,22 @@ def test_the_march_ends_on_narrow_networks_that_die_along_the_ray() -> None:
             assert disagreements(roots, walks(nets, x, sign, direction), tolerance=1e-9) == []
 
 
-def shifted(ray: DenseRay, shift: float) -> DenseRay:
+def shifted(ray: NetworkRay, shift: float) -> NetworkRay:
     """The same rays of networks of two hidden layers, the values shifted by a neuron that is always one."""
     one, zero = torch.ones_like(ray.start[..., :1]), torch.zeros_like(ray.start[..., :1])
-    (hidden,) = ray.hidden
-    hidden = torch.nn.functional.pad(hidden, (0, 1, 0, 1))
+    hidden = torch.nn.functional.pad(ray.hidden[0].weights, (0, 1, 0, 1))
     hidden[:, -1, -1] = 1
     output = torch.nn.functional.pad(ray.output, (0, 1), value=shift)
     maps = ((torch.linalg.matrix_norm(hidden), 1.0), (output.norm(dim=-1), 1.0))
-    return DenseRay(torch.cat([ray.start, one], -1), torch.cat([ray.slope, zero], -1), (hidden,), output, maps)
+    return NetworkRay(torch.cat([ray.start, one], -1), torch.cat([ray.slope, zero], -1), (DenseMatrix(hidden, 1.0),), output, maps)
 
 
 @pytest.mark.parametrize("dip", [1e-3, 1e-6, 1e-8])
 def test_a_lowest_point_just_below_zero_is_a_root_and_one_just_above_is_not(dip: float) -> None:
     """Random networks shifted so that the lowest value along the ray is -dip or +dip: stretches about as short as the dip is deep."""
 
-    def walk(ray: DenseRay, sign: float) -> Walk:
-        layers, output = [np.eye(13), ray.hidden[0][0].numpy()], sign * ray.output[0].numpy()
+    def walk(ray: NetworkRay, sign: float) -> Walk:
+        layers, output = [np.eye(13), ray.hidden[0].weights[0].numpy()], sign * ray.output[0].numpy()
         return follow(layers, output, ray.start[0, 0].numpy(), ray.slope[0, 0].numpy(), CAP)
 
     nets, x, signs, direction = downhill("dips", 2, 12, 6, networks=30, inputs=1)
@@ -363,8 +373,8 @@ def deviations() -> list[tuple[float, float, float]]:
             repeated = replace(ray, start=ray.start.repeat(1, len(ends), 1), slope=ray.slope.repeat(1, len(ends), 1))
             left, right = (part.repeat_interleave(2)[None] for part in ends.T)
             (layers0, phi0), (layers1, phi1) = repeated.at(left), repeated.at(right)
-            default = chord_error(repeated.maps, layers0, layers1)
-            rigorous = chord_error(repeated.maps, layers0, layers1, rigorous=True)
+            default = chord_error(repeated.maps, repeated.activation, layers0, layers1)
+            rigorous = chord_error(repeated.maps, repeated.activation, layers0, layers1, rigorous=True)
             largest = torch.zeros_like(default)
             for w in np.linspace(0, 1, 18)[1:-1]:
                 off = repeated.at(left + w * (right - left))[1] - (phi0 + w * (phi1 - phi0))
@@ -402,7 +412,7 @@ def test_the_bound_holds_downhill_in_very_wide_last_layers(width: int) -> None:
         t = torch.tensor([[0.0, end]]).double()
         (layers0, phi0), (layers1, phi1) = ray.at(t[:, :1]), ray.at(t[:, 1:])
         largest = max(abs(float(ray.at(w * t[:, 1:])[1] - (phi0 + w * (phi1 - phi0)))) for w in np.linspace(0.05, 0.95, 19))
-        assert largest <= float(chord_error(ray.maps, layers0, layers1))
+        assert largest <= float(chord_error(ray.maps, ray.activation, layers0, layers1))
 
 
 @pytest.mark.parametrize(("depth", "width"), [(2, 1000), (3, 300)])
@@ -415,6 +425,74 @@ def test_the_statistical_bound_and_the_rigorous_one_lead_to_the_same_roots_of_wi
     assert (default.evaluations <= rigorous.evaluations).all()
 
 
+# ---------------------------------------------------------------------------------------------- guesses, levels, precision, activations
+
+
+@pytest.mark.parametrize("factor", [0.01, 0.8, 1.0, 3.0, 1e9])
+def test_a_guess_changes_the_work_and_not_the_root(factor: float) -> None:
+    for depth, width, dim in ((1, 5, 3), (1, 300, 40), (2, 30, 20), (4, 10, 10)):
+        nets, x, sign, direction = downhill("guess", depth, width, dim, networks=10, inputs=3)
+        ray = nets.ray(x, direction)
+        guess = factor * nets.forward(x)[1].abs() / direction.square().sum(-1)
+        guess = torch.where(guess.isfinite(), guess, 1.0)
+        if depth == 1:
+            parts = (ray.start, ray.slope, nets.output[:, None] * sign[..., None], CAP)
+            plain, guided = two_layer_roots(*parts), two_layer_roots(*parts, guess)
+        else:
+            plain, guided = march(ray, sign), first_roots(Patient(ray), sign, CAP, guess=guess)
+        assert torch.equal(plain.status, guided.status)
+        torch.testing.assert_close(guided.t, plain.t, rtol=1e-11, atol=0, equal_nan=True)
+
+
+def test_a_level_is_where_the_value_has_fallen_by_so_much_more() -> None:
+    """phi + level = 0 at the first place where f reaches -level: here its own size, on the other side."""
+    nets, x, sign, direction = downhill("level", 2, 100, 50, networks=10, inputs=2)
+    ray, size = nets.ray(x, direction), nets.forward(x)[1].abs()
+    roots = first_roots(Patient(ray), sign, CAP, level=size)
+    plain = first_roots(Patient(ray), sign, CAP)
+    reached = roots.status == SWITCHED
+    assert 0.8 < reached.float().mean()
+    t = torch.where(reached, roots.t, 0.0)
+    torch.testing.assert_close((sign * ray.at(t)[1])[reached], -size[reached], rtol=1e-9, atol=1e-12)
+    assert (roots.t[reached] > plain.t[reached]).all()
+
+
+def test_in_single_precision_roots_are_those_of_double_precision_to_a_part_in_ten_thousand() -> None:
+    for depth, width, dim in ((2, 100, 50), (3, 60, 10), (6, 40, 300)):
+        nets, x, sign, direction = downhill("single", depth, width, dim, networks=10, inputs=3)
+        ray = nets.ray(x, direction)
+        single = NetworkRay(
+            ray.start.float(),
+            ray.slope.float(),
+            tuple(DenseMatrix(matrix.weights.float(), matrix.deviation) for matrix in ray.hidden),
+            ray.output.float(),
+            ray.maps,
+        )
+        double, roots = march(ray, sign), march(single, sign)
+        assert torch.equal(double.status, roots.status)
+        torch.testing.assert_close(roots.t, double.t, rtol=1e-4, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "softplus", "gelu"])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_with_a_smooth_activation_the_march_finds_what_a_scan_of_20_000_points_finds(activation: str, depth: int) -> None:
+    shape = Shape(10, (30,) * depth, activation=activation)
+    nets = RandomNetwork.sample([stream(0, "smooth", activation, i) for i in range(8)], shape, kind="dense")
+    x = nets.inputs([stream(0, "smooth x", i) for i in range(8)], 3)
+    value, gradient = nets.value_and_gradient(x)
+    sign = torch.where(value < 0, -1.0, 1.0).double()
+    ray = nets.ray(x, -sign[..., None] * gradient)
+    roots = march(ray, sign)
+    grid = torch.linspace(0, CAP, 20_001, dtype=torch.float64)
+    phi = torch.stack([sign * ray.at(t.expand(8, 3))[1] for t in grid])
+    first = (phi < 0).to(torch.uint8).argmax(0)
+    scanned = (phi < 0).any(0)
+    assert torch.equal(roots.status == SWITCHED, scanned)
+    right, left = grid[first], grid[(first - 1).clamp(min=0)]
+    assert ((roots.t >= left) & (roots.t <= right))[scanned].all()
+    assert scanned.float().mean() > 0.8
+
+
 # ---------------------------------------------------------------------------------------------- batches
 
 
@@ -425,7 +503,7 @@ def test_a_root_does_not_depend_on_the_networks_that_share_the_batch() -> None:
         for b in range(8):
             alone = march(nets.ray(x, direction).only(torch.tensor([b]), torch.arange(3)), sign[b : b + 1])
             assert torch.equal(alone.status[0], together.status[b])
-            torch.testing.assert_close(alone.t[0], together.t[b], rtol=10 * RELATIVE_ERROR, atol=0, equal_nan=True)
+            torch.testing.assert_close(alone.t[0], together.t[b], rtol=10 * RELATIVE_ERROR[torch.float64], atol=0, equal_nan=True)
 
 
 def test_an_exact_root_does_not_depend_on_the_other_rays_of_the_batch() -> None:

@@ -5,6 +5,7 @@ three further points. Each marginal is compared by a Kolmogorov-Smirnov test, th
 kinds apart. Family-wise level 1e-3: 3 shapes x 7 tests, each at 1e-3 / 21.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,10 +16,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
 from onestep.attacks.ray import SWITCHED, first_roots
-from onestep.networks import matrix_free
+from onestep.networks import random_relu
 from onestep.networks.gaussian import GaussianMatrix, _Side
-from onestep.networks.matrix_free import MatrixFreeReLU
-from onestep.networks.random_relu import DenseReLU, random_inputs
+from onestep.networks.random_relu import Kind, RandomNetwork, Shape
 from onestep.seeds import stream
 
 pytestmark = pytest.mark.laws
@@ -32,33 +32,33 @@ class WithoutCrossCorrection(GaussianMatrix):
     """A new right answer forgets what the left ones have fixed."""
 
     @staticmethod
-    def _image(direction: Tensor, fresh: Tensor, there: _Side) -> Tensor:
-        return fresh - (there.directions @ (fresh[:, None] @ there.directions).mT).squeeze(-1)
+    def _image(directions: Tensor, fresh: Tensor, there: _Side) -> Tensor:
+        return fresh - fresh @ there.directions.mT @ there.directions
 
 
 class WithoutProjection(GaussianMatrix):
     """Fresh noise is added where the other side has fixed the answer already."""
 
     @staticmethod
-    def _image(direction: Tensor, fresh: Tensor, there: _Side) -> Tensor:
-        return fresh + (there.directions @ (direction[:, None] @ there.images).mT).squeeze(-1)
+    def _image(directions: Tensor, fresh: Tensor, there: _Side) -> Tensor:
+        return fresh + directions @ there.images.mT @ there.directions
 
 
-def statistics(kind: type[DenseReLU] | type[MatrixFreeReLU], name: str, depth: int, width: int, dim: int) -> np.ndarray:
-    """[networks, 6]; networks of the two kinds and their inputs come from different streams."""
+def statistics(kind: Kind, name: str, depth: int, width: int, dim: int) -> np.ndarray:
+    """[networks, 6]; networks of the two kinds and their inputs come from different streams. Those never formed live in a frame."""
 
     def blocks() -> Iterator[np.ndarray]:
         for start in range(0, NETWORKS, BLOCK):
             index = range(start, start + BLOCK)
-            net = kind.sample([stream(7, name, depth, i) for i in index], depth, width, dim)
-            x = random_inputs([stream(7, name, depth, "x", i) for i in index], 1, dim)
+            net = RandomNetwork.sample([stream(7, name, depth, i) for i in index], Shape(dim, (width,) * depth), kind=kind, room=4)
+            x = net.inputs([stream(7, name, depth, "x", i) for i in index], 1)
             value, gradient = net.value_and_gradient(x)
             sign = torch.where(value < 0, -1.0, 1.0).double()
             roots = first_roots(net.ray(x, -sign[..., None] * gradient), sign, CAP)
             root = torch.where(roots.status == SWITCHED, roots.t, CAP)
-            others = random_inputs([stream(7, name, depth, "y", i) for i in index], 2, dim)
+            others = math.sqrt(dim) * net.directions([stream(7, name, depth, "y", i) for i in index], 2)
             points = torch.cat([0.8 * x + 0.6 * others[:, :1], others[:, 1:], x - 0.5 * gradient], 1)
-            further, _ = net.value_and_gradient(points)
+            _, further = net.forward(points)
             yield torch.cat([value, gradient.norm(dim=-1), root, further], 1).numpy()
 
     return np.concatenate(list(blocks()))
@@ -75,26 +75,26 @@ def p_values(one: np.ndarray, other: np.ndarray) -> list[float]:
     return [*marginals, float(stats.binomtest(right, len(test), 0.5, alternative="greater").pvalue)]
 
 
-Shape = tuple[int, int, int]
+Cell = tuple[int, int, int]
 
 
 @pytest.fixture(scope="module")
-def dense() -> dict[Shape, np.ndarray]:
-    return {shape: statistics(DenseReLU, "dense", *shape) for shape in SHAPES}
+def dense() -> dict[Cell, np.ndarray]:
+    return {shape: statistics("dense", "dense", *shape) for shape in SHAPES}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_matrix_free_networks_have_the_law_of_dense_ones(dense: dict[Shape, np.ndarray], shape: Shape) -> None:
-    assert min(p_values(dense[shape], statistics(MatrixFreeReLU, "free", *shape))) > LEVEL
+def test_matrix_free_networks_have_the_law_of_dense_ones(dense: dict[Cell, np.ndarray], shape: Cell) -> None:
+    assert min(p_values(dense[shape], statistics("matrix-free", "free", *shape))) > LEVEL
 
 
 @pytest.mark.parametrize("broken", [WithoutCrossCorrection, WithoutProjection])
 @pytest.mark.parametrize("shape", SHAPES[1:])
 def test_broken_samplers_are_caught(
-    dense: dict[Shape, np.ndarray],
-    shape: Shape,
+    dense: dict[Cell, np.ndarray],
+    shape: Cell,
     broken: type[GaussianMatrix],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(matrix_free, "GaussianMatrix", broken)
-    assert min(p_values(dense[shape], statistics(MatrixFreeReLU, "free", *shape))) < LEVEL
+    monkeypatch.setattr(random_relu, "GaussianMatrix", broken)
+    assert min(p_values(dense[shape], statistics("matrix-free", "free", *shape))) < LEVEL

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from onestep.networks.random_relu import DenseReLU, gaussian_norm_bound, random_inputs, unit_factor
+from onestep.networks.gaussian import Frame
+from onestep.networks.random_relu import DenseMatrix, RandomNetwork, Shape, gaussian_norm_bound, random_inputs, unit_factor
 from onestep.seeds import stream
 
 SHAPES = [(1, 1, 2), (1, 50, 10), (2, 7, 5), (3, 30, 20), (5, 20, 3)]
@@ -18,11 +19,14 @@ def generators(*name: str | int, count: int = 3) -> list[np.random.Generator]:
     return [stream(0, *name, i) for i in range(count)]
 
 
-def networks(depth: int, width: int, dim: int, count: int = 3, inputs: int = 4) -> tuple[DenseReLU, torch.Tensor]:
+def networks(depth: int, width: int, dim: int, count: int = 3, inputs: int = 4) -> tuple[RandomNetwork, torch.Tensor]:
     name = (depth, width, dim)
-    return DenseReLU.sample(generators("network", *name, count=count), *name), random_inputs(
-        generators("x", *name, count=count), inputs, dim
-    )
+    nets = RandomNetwork.sample(generators("network", *name, count=count), Shape(dim, (width,) * depth), kind="dense")
+    return nets, random_inputs(generators("x", *name, count=count), inputs, dim)
+
+
+def arrays(nets: RandomNetwork) -> list[torch.Tensor]:
+    return [*(matrix.weights for matrix in nets.layers), nets.output]
 
 
 def evaluate(layers: list[torch.Tensor], output: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
@@ -43,7 +47,7 @@ def test_value_and_gradient_are_those_of_automatic_differentiation(depth: int, w
     for b in range(3):
         for i in range(4):
             point = x[b, i].clone().requires_grad_()
-            f = evaluate([weights[b] for weights in nets.layers], nets.output[b], point)
+            f = evaluate([matrix.weights[b] for matrix in nets.layers], nets.output[b], point)
             torch.testing.assert_close(value[b, i], f.detach(), rtol=1e-12, atol=1e-14)
             torch.testing.assert_close(gradient[b, i], torch.autograd.grad(f, point)[0], rtol=1e-12, atol=1e-14)
 
@@ -59,7 +63,8 @@ def test_the_gradient_is_the_central_difference_of_the_value(depth: int, width: 
 
 
 def test_the_gradient_at_a_neuron_that_is_exactly_zero_leaves_it_out() -> None:
-    net = DenseReLU((torch.eye(2, dtype=torch.float64)[None],), torch.ones(1, 2, dtype=torch.float64))
+    identity = DenseMatrix(torch.eye(2, dtype=torch.float64)[None], 1.0)
+    net = RandomNetwork(Shape(2, (2,)), [identity], torch.ones(1, 2, dtype=torch.float64), Frame(2, 2))
     value, gradient = net.value_and_gradient(torch.tensor([[[0.0, 3.0]]], dtype=torch.float64))
     assert value.tolist() == [[3.0]]
     assert gradient.tolist() == [[[0.0, 1.0]]]
@@ -85,7 +90,7 @@ def test_a_ray_has_the_values_of_its_points(depth: int, width: int, dim: int) ->
         layers, value = ray.at(at)
         torch.testing.assert_close(value, nets.value_and_gradient(x + t * direction)[0], rtol=1e-11, atol=1e-12)
         assert [layer.shape for layer in layers] == [(3, 4, width)] * depth
-        torch.testing.assert_close(layers[0], torch.einsum("bkd,bid->bik", nets.layers[0], x + t * direction))
+        torch.testing.assert_close(layers[0], torch.einsum("bkd,bid->bik", nets.layers[0].weights, x + t * direction))
 
 
 def test_one_direction_can_serve_all_inputs_of_a_network() -> None:
@@ -114,7 +119,7 @@ def test_some_rays_of_some_networks_are_those_rays() -> None:
 def test_the_norm_bounds_of_a_ray_hold_and_its_deviations_are_those_of_the_weights(depth: int, width: int) -> None:
     nets, x = networks(depth, width, 10)
     ray = nets.ray(x, x)
-    matrices = [*nets.layers[1:], nets.output[:, None]]
+    matrices = [*arrays(nets)[1:-1], nets.output[:, None]]
     assert len(ray.maps) == depth
     for (bound, deviation), weights in zip(ray.maps, matrices, strict=True):
         assert (bound >= torch.linalg.matrix_norm(weights, 2) * (1 - 1e-14)).all()
@@ -126,17 +131,17 @@ def test_the_norm_bounds_of_a_ray_hold_and_its_deviations_are_those_of_the_weigh
 
 def test_the_same_streams_give_the_same_networks() -> None:
     (one, x), (other, y) = networks(3, 8, 5), networks(3, 8, 5)
-    assert all(torch.equal(a, b) for a, b in zip((*one.layers, one.output, x), (*other.layers, other.output, y), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip((*arrays(one), x), (*arrays(other), y), strict=True))
 
 
 def test_a_network_and_its_inputs_do_not_depend_on_how_many_networks_are_drawn() -> None:
     (few, x), (many, y) = networks(3, 8, 5, count=2), networks(3, 8, 5, count=7)
-    assert all(torch.equal(a, b[:2]) for a, b in zip((*few.layers, few.output, x), (*many.layers, many.output, y), strict=True))
+    assert all(torch.equal(a, b[:2]) for a, b in zip((*arrays(few), x), (*arrays(many), y), strict=True))
 
 
 def test_different_streams_give_different_networks() -> None:
     nets, _ = networks(3, 8, 5, count=2)
-    assert not torch.isclose(nets.layers[0][0], nets.layers[0][1]).any()
+    assert not torch.isclose(*nets.layers[0].weights).any()
 
 
 def test_the_output_weights_are_signs_over_the_root_of_the_width() -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from scipy import stats
 
-from onestep.networks.random_relu import DenseReLU, random_inputs, unit_factor
+from onestep.networks.random_relu import RandomNetwork, Shape, random_inputs, unit_factor
 from onestep.seeds import stream
 
 pytestmark = pytest.mark.laws
@@ -26,6 +26,10 @@ NETWORKS, BLOCK = 20_000, 2_000
 SHAPES = [(1, 1, 3), (1, 10, 5), (1, 100, 30), (2, 4, 5), (3, 12, 10), (6, 24, 10)]
 
 
+def networks(rng: np.random.Generator, depth: int, width: int, dim: int) -> RandomNetwork:
+    return RandomNetwork.sample([rng] * BLOCK, Shape(dim, (width,) * depth), kind="dense")
+
+
 @pytest.fixture(scope="module", params=SHAPES, ids=lambda shape: "L{}-k{}-d{}".format(*shape))
 def drawn(request: pytest.FixtureRequest) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     """Depth, f, ||grad f||^2 and f with every output weight positive, of one input of each of many networks."""
@@ -33,9 +37,10 @@ def drawn(request: pytest.FixtureRequest) -> tuple[int, np.ndarray, np.ndarray, 
     parts = []
     for start in range(0, NETWORKS, BLOCK):
         rng = stream(0, "laws", *request.param, start)
-        nets, x = DenseReLU.sample([rng] * BLOCK, depth, width, dim), random_inputs([rng] * BLOCK, 1, dim)
+        nets, x = networks(rng, depth, width, dim), random_inputs([rng] * BLOCK, 1, dim)
         value, gradient = nets.value_and_gradient(x)
-        unsigned, _ = DenseReLU(nets.layers, nets.output.abs()).value_and_gradient(x)
+        nets.output.abs_()
+        unsigned, _ = nets.value_and_gradient(x)
         parts.append(torch.cat([value, gradient.square().sum(-1), unsigned], -1))
     f, squared_gradient, unsigned = torch.cat(parts).numpy().T
     return depth, f, squared_gradient, unsigned
@@ -76,7 +81,7 @@ def test_the_value_of_a_wide_network_is_normal_and_that_of_a_narrow_one_is_not()
 
     def values(width: int) -> np.ndarray:
         rng = stream(0, "normal", width)
-        blocks = [(DenseReLU.sample([rng] * BLOCK, 1, width, 3), random_inputs([rng] * BLOCK, 1, 3)) for _ in range(NETWORKS // BLOCK)]
+        blocks = [(networks(rng, 1, width, 3), random_inputs([rng] * BLOCK, 1, 3)) for _ in range(NETWORKS // BLOCK)]
         return torch.cat([nets.value_and_gradient(x)[0] for nets, x in blocks]).numpy().ravel()
 
     assert stats.kstest(values(400), stats.norm(0, math.sqrt(0.5)).cdf).pvalue > LEVEL

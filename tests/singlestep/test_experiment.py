@@ -8,12 +8,18 @@ import pytest
 import torch
 
 from onestep import records
-from onestep.networks.random_relu import DenseReLU, random_inputs
+from onestep.networks.random_relu import RandomNetwork, Shape, random_inputs
 from onestep.provenance import read_certificate
 from onestep.seeds import stream
 from onestep.singlestep import experiment
 
 from .conftest import COEFFICIENTS, DIMS, REACH, Records
+
+
+def dense(network: int, depth: int, width: int, dim: int) -> RandomNetwork:
+    """A network of the records, once more from its seed."""
+    name = ("singlestep", depth, width, dim, "network", network)
+    return RandomNetwork.sample([stream(1, *name)], Shape(dim, (width,) * depth), kind="dense")
 
 
 def test_sample_has_the_columns_that_others_rely_on(recorded: Records) -> None:
@@ -33,9 +39,8 @@ def test_a_network_rebuilt_from_its_seed_changes_sign_at_the_recorded_step(recor
     rows = frame[(frame["hidden_scale"] == "he") & (frame["input_dim"] == 60) & (frame["network"] < 5) & (frame["status"] == "switched")]
     assert len(rows) > 5
     for row in rows.itertuples():
-        cell = ("singlestep", 2, 60, 60)
-        net = DenseReLU.sample([stream(1, *cell, "network", row.network)], 2, 60, 60)
-        x = random_inputs([stream(1, *cell, "inputs", row.network)], 2, 60)[:, row.input : row.input + 1]
+        net = dense(row.network, 2, 60, 60)
+        x = random_inputs([stream(1, "singlestep", 2, 60, 60, "inputs", row.network)], 2, 60)[:, row.input : row.input + 1]
         value, gradient = net.value_and_gradient(x)
         assert value.item() == pytest.approx(row.value, rel=1e-12)
         assert gradient.norm().item() == pytest.approx(row.gradient_norm, rel=1e-12)
@@ -96,8 +101,8 @@ def test_the_experiments_look_at_the_same_networks(recorded: Records) -> None:
 
 def test_the_universal_direction_is_the_signed_sum_of_the_weights(recorded: Records) -> None:
     row = records.read(recorded["universal"]).query("width == 60 and input_dim == 60 and network == 3 and input == 0").iloc[0]
-    net = DenseReLU.sample([stream(1, "singlestep", 1, 60, 60, "network", 3)], 1, 60, 60)
-    direction = (net.output[0, :, None] * net.layers[0][0]).sum(0)
+    net = dense(3, 1, 60, 60)
+    direction = (net.output[0, :, None] * net.layers[0].weights[0]).sum(0)
     assert row["universal_norm"] == pytest.approx(direction.norm().item(), rel=1e-12)
     x = random_inputs([stream(1, "singlestep", 1, 60, 60, "inputs", 3)], 1, 60)
     if row["status"] == "switched":
@@ -133,25 +138,76 @@ def test_a_dead_network_is_dead_in_every_experiment(tmp_path: Path) -> None:
 
 def test_the_fixed_perturbation_is_the_same_for_all_inputs_of_a_network(recorded: Records) -> None:
     rows = records.read(recorded["universal"]).query("width == 60 and input_dim == 60 and network == 3")
-    net = DenseReLU.sample([stream(1, "singlestep", 1, 60, 60, "network", 3)], 1, 60, 60)
-    direction = (net.output[0, :, None] * net.layers[0][0]).sum(0)
+    net = dense(3, 1, 60, 60)
+    direction = (net.output[0, :, None] * net.layers[0].weights[0]).sum(0)
     perturbation = REACH * direction / direction.norm()
     x = random_inputs([stream(1, "singlestep", 1, 60, 60, "inputs", 3)], 2, 60)
     moved = x - torch.tensor(np.sign(rows["value"].to_numpy()))[None, :, None] * perturbation
     assert np.allclose(net.value_and_gradient(moved)[0][0], rows["fixed_value"], rtol=1e-10)
 
 
-def test_wide_networks_are_drawn_without_their_matrices_and_split_the_same(tmp_path: Path) -> None:
-    width = experiment.MATRIX_FREE_WIDTH
+@pytest.mark.parametrize(("depth", "width", "dim"), [(2, 3000, 30), (1, 300, 5000), (3, 10_000, 40)])
+def test_wide_networks_are_drawn_without_their_matrices_and_split_the_same(tmp_path: Path, depth: int, width: int, dim: int) -> None:
     for name, first, networks in (("whole", 0, 3), ("one", 0, 1), ("two", 1, 2)):
-        experiment.sample(2, width, [30], first, networks, 2, 0, 20.0, "cpu", tmp_path / f"{name}.parquet")
-    assert read_certificate(tmp_path / "whole.parquet")["matrix_free"] is True
+        experiment.sample(depth, width, [dim], first, networks, 2, 0, 20.0, "cpu", tmp_path / f"{name}.parquet")
+    precision = "float32" if width >= 10_000 else "float64"
+    assert read_certificate(tmp_path / "whole.parquet")["held"] == {str(dim): f"matrix-free, {precision}"}
     whole, one, two = (records.read([tmp_path / f"{name}.parquet"]) for name in ("whole", "one", "two"))
     together = pd.concat([one, two]).sort_values(["network", "hidden_scale", "input"], ignore_index=True)
     pd.testing.assert_frame_equal(whole.sort_values(["network", "hidden_scale", "input"], ignore_index=True), together, check_exact=True)
     assert whole["network"].nunique() == 3
-    assert not whole["value"].duplicated(keep=False).all()
 
 
 def test_narrow_networks_are_dense(recorded: Records) -> None:
-    assert read_certificate(recorded["sample"][0])["matrix_free"] is False
+    assert set(read_certificate(recorded["sample"][0])["held"].values()) == {"dense, float64"}
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_dense_and_matrix_free_networks_give_the_same_shares_and_medians(tmp_path: Path, depth: int) -> None:
+    """1,000 networks of either kind: means within four standard errors of their difference."""
+    frames = []
+    for kind in ("dense", "matrix-free"):
+        experiment.sample(depth, 20, [30], 0, 1000, 1, 3, 20.0, "cpu", tmp_path / f"{kind}.parquet", kind)
+        frame = records.read([tmp_path / f"{kind}.parquet"]).query("hidden_scale == 'he'")
+        frames.append(
+            pd.DataFrame({"switched": frame["status"] == "switched", "norm": frame["gradient_norm"], "size": frame["value"].abs()})
+        )
+    one, other = frames
+    error = np.sqrt((one.astype(float).var() + other.astype(float).var()) / 1000)
+    assert ((one.mean() - other.mean()).abs() <= 4 * error).all()
+
+
+@pytest.mark.parametrize("dim", [1, 5])
+@pytest.mark.parametrize(("depth", "width"), [(0, 7), (1, 1), (3, 1), (6, 2)])
+def test_the_smallest_networks_have_documented_outcomes(tmp_path: Path, depth: int, width: int, dim: int) -> None:
+    """Linear functions switch at |f| / ||grad f||^2 where that is below the cap; networks a neuron wide keep their sign or die."""
+    experiment.sample(depth, width, [dim], 0, 100, 2, 3, 20.0, "cpu", tmp_path / "small.parquet")
+    frame = records.read([tmp_path / "small.parquet"]).query("hidden_scale == 'he'")
+    assert len(frame) == 200
+    assert ((frame["value"] == 0) == (frame["status"] == "dead")).all()
+    if depth == 0:
+        expected = frame["value"].abs() / frame["gradient_norm"] ** 2
+        assert np.allclose(frame["step"].dropna(), expected[expected < 20], rtol=1e-12)
+        assert ((frame["status"] == "switched") == (expected < 20)).all()
+    elif width == 1:
+        assert (frame["status"] != "switched").all()  # one neuron a layer: f keeps its sign or dies
+    else:
+        assert "dead" in set(frame["status"])
+
+
+@pytest.mark.parametrize("variant", experiment.VARIANTS)
+def test_a_variant_changes_sign_at_its_recorded_step(tmp_path: Path, variant: str) -> None:
+    experiment.variants(variant, 40, [30], 0, 20, 2, 1, 20.0, "cpu", tmp_path / "v.parquet")
+    frame = records.read([tmp_path / "v.parquet"])
+    shape = Shape(30, (40,), **experiment.VARIANTS[variant])
+    switched = 0
+    for row in frame.itertuples():
+        net = RandomNetwork.sample([stream(1, "singlestep", 1, 40, 30, "network", row.network)], shape, kind="dense")
+        x = net.inputs([stream(1, "singlestep", 1, 40, 30, "inputs", row.network)], 2)[:, row.input : row.input + 1]
+        value, gradient = net.value_and_gradient(x)
+        assert value.item() == pytest.approx(row.value, rel=1e-12)
+        if row.status == "switched":
+            switched += 1
+            before, behind = (net.forward(x - np.sign(row.value) * row.step * part * gradient)[1].item() for part in (1 - 1e-6, 1 + 1e-6))
+            assert before * row.value > 0 > behind * row.value
+    assert switched > 30

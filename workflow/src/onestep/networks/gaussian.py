@@ -12,99 +12,175 @@ side, and a question may depend on the past only through what is already known. 
     W q = P (Z'q) + (I - PP') s g,      g fresh N(0, I_m):
 
 its component along each left question p is the one that W'p has fixed, and the rest is new. A right question x = Q c + r q has the
-answer Y c + r W q; left questions are the same with the sides exchanged. All answers have exactly the joint law of one dense W, and
-they are those of one matrix: a question asked again gets the same answer, and <y, W x> = <W'y, x>, up to rounding. With a right and b
-left questions memory is (m + n)(a + b) in place of m n.
+answer Y c + r W q; left questions are the same with the sides exchanged, and a block of questions is the same with r an orthonormal
+block q. All answers have exactly the joint law of one dense W, and they are those of one matrix: a question asked again gets the same
+answer, and <y, W x> = <W'y, x>, up to rounding. With a right and b left questions memory is (m + n)(a + b) in place of m n.
+
+A `Frame` does the same for the space that W acts on. Nothing in R^n matters but the inner products of the directions met so far, so
+vectors are kept in coordinates of an orthonormal frame of these. A fresh g in R^n has independent N(0, 1) coordinates on the e axes
+explored so far; what is left of it lies in the orthogonal complement, has length chi_{n - e}, and its direction may be called the next
+axis, because nothing has been asked about that complement yet: the law of all that is asked is invariant under its rotations.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-DEPENDENT = 1e-11
+DEPENDENT = {torch.float64: 1e-11, torch.float32: 1e-5}
 """A question whose part outside the span of the earlier ones is smaller than this, relative to it, counts as lying inside."""
+BLOCK_CONDITION = 0.1
+"""Questions asked together whose new parts are nearer to each other than this (a pivot of their Gram matrix) are asked one by one."""
+
+
+class Frame:
+    """Coordinates of R^dim on the axes explored so far, `size` at most; the first `pinned` axes are explored from the start."""
+
+    def __init__(self, dim: int, size: int, pinned: int = 0) -> None:
+        self.dim, self.size = dim, min(dim, size)
+        self._explored = dim if self.size == dim else pinned
+
+    def gaussian(self, generators: Sequence[np.random.Generator], dtype: torch.dtype) -> Tensor:
+        """A fresh N(0, I) in R^dim from each generator, [B, size]; it opens one more axis."""
+        vectors, explored = np.zeros((len(generators), self.size)), self._explored
+        if explored == self.size < self.dim:
+            raise ValueError(f"a frame of {self.size} axes cannot hold one direction more")
+        for vector, generator in zip(vectors, generators, strict=True):
+            vector[:explored] = generator.standard_normal(explored)
+            if explored < self.dim:
+                vector[explored] = math.sqrt(generator.chisquare(self.dim - explored))
+        self._explored = min(explored + 1, self.dim)
+        return torch.from_numpy(vectors).to(dtype)
 
 
 class _Side:
-    """The directions asked from one side, orthonormal columns [B, n, a], and their images [B, m, a]; a zero column stands for none."""
+    """The directions asked from one side, orthonormal rows [B, a, n], and their images [B, a, m]; a row of zeros stands for none."""
 
     def __init__(self, directions: Tensor, images: Tensor) -> None:
-        self._directions, self._images, self._count = directions, images, 0
+        self._directions, self._images, self._count = directions, images, directions.shape[1]
 
     @property
     def directions(self) -> Tensor:
-        return self._directions[..., : self._count]
+        return self._directions[:, : self._count]
 
     @property
     def images(self) -> Tensor:
-        return self._images[..., : self._count]
+        return self._images[:, : self._count]
 
-    def append(self, direction: Tensor, image: Tensor) -> None:
-        """One more direction [B, n] with its image [B, m]."""
-        if self._count == self._directions.shape[-1]:
-            room = max(8, self._count)
-            self._directions, self._images = (
-                torch.cat([part, part.new_zeros(*part.shape[:-1], room)], -1) for part in (self._directions, self._images)
-            )
-        self._directions[..., self._count], self._images[..., self._count] = direction, image
-        self._count += 1
+    def append(self, directions: Tensor, images: Tensor) -> None:
+        """More directions [B, r, n] with their images [B, r, m]."""
+        count = self._count + directions.shape[1]
+        if count > self._directions.shape[1]:
+            self._directions, self._images = (self._roomier(part, 2 * count) for part in (self._directions, self._images))
+        self._directions[:, self._count : count], self._images[:, self._count : count] = directions, images
+        self._count = count
+
+    def _roomier(self, part: Tensor, capacity: int) -> Tensor:
+        larger = part.new_empty(len(part), capacity, part.shape[-1])
+        larger[:, : self._count] = part[:, : self._count]
+        return larger
 
     def only(self, matrices: Tensor) -> "_Side":
         """The directions asked of some of the matrices."""
-        kept = _Side(self.directions[matrices], self.images[matrices])
-        kept._count = self._count
-        return kept
+        return _Side(self.directions[matrices], self.images[matrices])
 
 
 class GaussianMatrix:
-    """B independent m x n matrices of N(0, deviation^2), each drawn from its own generator as it is asked."""
+    """B independent m x n matrices of N(0, deviation^2), each drawn from its own generator as it is asked.
 
-    def __init__(self, generators: Sequence[np.random.Generator], rows: int, columns: int, deviation: float) -> None:
-        empty = {size: torch.zeros(len(generators), size, 0, dtype=torch.float64) for size in {rows, columns}}
-        self._generators, self.deviation = list(generators), deviation
-        self._right, self._left = _Side(empty[columns], empty[rows]), _Side(empty[rows], empty[columns])
+    With a frame, vectors of R^n are its coordinates.
+    """
+
+    def __init__(
+        self,
+        generators: Sequence[np.random.Generator],
+        rows: int,
+        columns: int,
+        deviation: float,
+        dtype: torch.dtype = torch.float64,
+        frame: Frame | None = None,
+    ) -> None:
+        self._generators, self._frame, self.deviation = list(generators), frame, deviation
+        self.rows, self.columns = rows, columns if frame is None else frame.size
+        asked, answered = (torch.empty(len(generators), 0, size, dtype=dtype) for size in (self.columns, rows))
+        self._right, self._left = _Side(asked, answered), _Side(answered, asked)
 
     def times(self, x: Tensor) -> Tensor:
-        """W x for r questions to each matrix: [B, n, r] to [B, m, r]."""
-        return torch.stack([self._ask(question, self._right, self._left) for question in x.unbind(-1)], -1)
+        """W x for r questions to each matrix: [B, r, n] to [B, r, m]."""
+        return self._ask(x, self._right, self._left)
 
     def transposed_times(self, y: Tensor) -> Tensor:
-        """W'y for r questions to each matrix: [B, m, r] to [B, n, r]."""
-        return torch.stack([self._ask(question, self._left, self._right) for question in y.unbind(-1)], -1)
+        """W'y for r questions to each matrix: [B, r, m] to [B, r, n]."""
+        return self._ask(y, self._left, self._right)
 
     def only(self, matrices: Tensor) -> "GaussianMatrix":
         """Some of the matrices, with all that is known of them; ask them or the whole from then on, not both."""
         kept = GaussianMatrix.__new__(GaussianMatrix)
-        kept._generators, kept.deviation = [self._generators[index] for index in matrices.tolist()], self.deviation
+        kept._generators, kept._frame, kept.deviation = (
+            [self._generators[index] for index in matrices.tolist()],
+            self._frame,
+            self.deviation,
+        )
+        kept.rows, kept.columns = self.rows, self.columns
         kept._right, kept._left = self._right.only(matrices), self._left.only(matrices)
         return kept
 
-    def _ask(self, question: Tensor, here: _Side, there: _Side) -> Tensor:
-        """The answers [B, m] to one question [B, n] to each matrix; `here` is the side that asks, `there` the other one."""
-        known = torch.zeros(len(question), here.directions.shape[-1], dtype=question.dtype)
-        rest = question
+    def _ask(self, questions: Tensor, here: _Side, there: _Side) -> Tensor:
+        """The answers [B, r, m] to r questions [B, r, n] to each matrix; `here` is the side that asks, `there` the other one."""
+        known, rest = torch.zeros((), dtype=questions.dtype), questions
         # Twice: one pass of Gram-Schmidt leaves what rounding makes of a nearly dependent question.
         for _ in range(2):
-            part = (rest[:, None] @ here.directions).squeeze(1)
-            rest = rest - (here.directions @ part[..., None]).squeeze(-1)
+            part = rest @ here.directions.mT
+            rest = torch.baddbmm(rest, part, here.directions, alpha=-1)
             known = known + part
-        length = rest.norm(dim=-1)
+        length = rest.norm(dim=-1, keepdim=True)
         # A question of zeros or of not-a-numbers (from a dead or broken network) must not enter the basis.
-        new = length > DEPENDENT * question.norm(dim=-1)
-        direction = torch.where(new[:, None], rest / length[:, None], 0.0)
-        fresh = torch.zeros(len(question), here.images.shape[1], dtype=question.dtype)
-        for index in new.nonzero().squeeze(-1).tolist():
-            fresh[index] = torch.from_numpy(self._generators[index].standard_normal(fresh.shape[-1])).mul_(self.deviation)
-        image = self._image(direction, fresh, there)
-        answer = (here.images @ known[..., None]).squeeze(-1) + torch.where(new, length, 0.0)[:, None] * image
-        here.append(direction, image)
+        new = length > DEPENDENT[questions.dtype] * questions.norm(dim=-1, keepdim=True)
+        answers = known @ here.images
+        if new.any():
+            if questions.shape[1] == 1:
+                directions, parts = torch.where(new, rest / length, 0.0), torch.where(new, length, 0.0)
+            else:
+                block = self._orthonormal(rest / length) if bool(new.all()) else None
+                if block is None:
+                    return torch.cat([self._ask(question[:, None], here, there) for question in questions.unbind(1)], 1)
+                directions, parts = block[0], length * block[1]
+            images = self._image(directions, self._fresh(new, there), there)
+            answers = torch.baddbmm(answers, parts, images)
+            here.append(directions, images)
         # Not a number in, not a number out.
-        return answer + 0 * question.sum(-1, keepdim=True)
+        return answers + 0 * questions.sum(-1, keepdim=True)
 
     @staticmethod
-    def _image(direction: Tensor, fresh: Tensor, there: _Side) -> Tensor:
-        """P (Z'q) + (I - PP') s g for new directions q [B, n] and s g [B, m]; 0 where both are."""
-        fixed = (direction[:, None] @ there.images - fresh[:, None] @ there.directions).squeeze(1)
-        return fresh + (there.directions @ fixed[..., None]).squeeze(-1)
+    def _orthonormal(rows: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Unit rows [B, r, n] as L q: orthonormal q [B, r, n] and L [B, r, r], by Cholesky twice; none if the rows nearly depend."""
+        L = torch.eye(rows.shape[1], dtype=rows.dtype)
+        for _ in range(2):
+            factor, failed = torch.linalg.cholesky_ex(rows @ rows.mT)
+            if bool(failed.any()) or float(factor.diagonal(dim1=-2, dim2=-1).min()) < BLOCK_CONDITION:
+                return None
+            rows = torch.linalg.solve_triangular(factor, rows, upper=False)
+            L = L @ factor
+        return rows, L
+
+    def _fresh(self, new: Tensor, there: _Side) -> Tensor:
+        """s g for each new question [B, r, 1] of a matrix, in the space that its answer is in; 0 for the others: [B, r, m]."""
+        asking = [index for index, one in enumerate(new[:, 0, 0].tolist()) if one]
+        generators = [self._generators[index] for index in asking]
+        fresh = torch.zeros(*new.shape[:2], there.directions.shape[-1], dtype=there.directions.dtype)
+        if there is self._right and self._frame is not None:
+            for question in fresh.unbind(1):
+                question[asking] = self._frame.gaussian(generators, fresh.dtype)
+        else:
+            numbers = fresh.numpy()
+            for index, generator in zip(asking, generators, strict=True):
+                generator.standard_normal(out=numbers[index], dtype=numbers.dtype.type)
+        return fresh.mul_(self.deviation)
+
+    @staticmethod
+    def _image(directions: Tensor, fresh: Tensor, there: _Side) -> Tensor:
+        """P (Z'q) + (I - PP') s g for new directions q [B, r, n] and s g [B, r, m]; 0 where both are."""
+        fixed = directions @ there.images.mT - fresh @ there.directions.mT
+        return torch.baddbmm(fresh, fixed, there.directions)

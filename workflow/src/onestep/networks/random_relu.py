@@ -1,26 +1,37 @@
-"""Random fully connected ReLU networks, dense, many at a time.
+"""Random fully connected networks, many at a time, whose matrices are dense or never formed.
 
-    f(x) = a . relu(W_L relu(... W_2 relu(W_1 x))) / sqrt(k),     a = +-1,
-    W_1 entries N(0, 1/d), W_2 .. W_L entries N(0, 2/k)  (He's scale: value and gradient keep their size at every depth).
+    f(x) = <a, sigma(W_L sigma(... W_2 sigma(W_1 x)))> / sqrt(k_L),     a = +-1 or N(0, 1),
+    W_1 entries N(0, 1/d), W_i entries N(0, gain / k_(i-1)) for i = 2 .. L.
 
-ReLU networks are positively homogeneous, so the networks with hidden variance 1/k ("unit") are these ones times 2^(-(L-1)/2):
+sigma is relu or another activation; gain 2 is He's scale, at which value and gradient of a relu network keep their size at every depth.
+relu networks are positively homogeneous, so the networks with hidden variance 1/k ("unit") are these ones times 2^(-(L-1)/2):
 `unit_factor` turns one into the other and no second run is needed.
+
+Each matrix is either held (`DenseMatrix`) or answers questions only (`GaussianMatrix`), whichever `cheaper` finds to be less work; the
+law is the same. A network with matrices of the second kind depends on what it is asked: the same seed gives the same network to the
+same questions in the same order.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from onestep.networks.activations import ACTIVATIONS, Activation
+from onestep.networks.gaussian import Frame, GaussianMatrix
+
 NORM_SLACK = 7.0
 """Gaussian matrices exceed the bound of `gaussian_norm_bound` with probability at most exp(-NORM_SLACK^2 / 2) = 2.3e-11 each."""
 
+Kind = Literal["auto", "dense", "matrix-free"]
+
 
 def unit_factor(depth: int) -> float:
-    """What value and gradient are multiplied by when the hidden variance is 1/k in place of 2/k."""
+    """What value and gradient of a relu network are multiplied by when the hidden variance is 1/k in place of 2/k."""
     return float(2.0 ** (-(depth - 1) / 2))
 
 
@@ -36,82 +47,240 @@ def random_inputs(generators: Sequence[np.random.Generator], inputs: int, dim: i
 
 
 @dataclass(frozen=True)
-class DenseRay:
-    """The functions t -> f(x + t g) of B networks on I rays each, with all their pre-activations."""
+class Shape:
+    """What a network looks like; without hidden layers it is the linear function <a, x> / sqrt(d)."""
 
-    start: Tensor  # u = W_1 x   [B, I, k]
-    slope: Tensor  # v = W_1 g   [B, I, k]
-    hidden: tuple[Tensor, ...]  # W_2 .. W_L   [B, k, k]
-    output: Tensor  # a / sqrt(k)   [B, k]
-    maps: tuple[tuple[Tensor, float], ...]  # of W_2 .. W_L and a / sqrt(k): bounds on their norms [B], deviations of their entries
+    dim: int
+    widths: tuple[int, ...]
+    activation: str = "relu"
+    output: Literal["signs", "gaussian"] = "signs"
+    gain: float = 2.0
+    bias: bool = False  # one more input coordinate, always 1: each first-layer neuron gets a bias N(0, 1/d)
 
-    def at(self, t: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Pre-activations of every layer, [B, I, k] each, and values [B, I], at the parameters t [B, I]."""
-        layers = [self.start + t[..., None] * self.slope]
-        for weights in self.hidden:
-            layers.append(layers[-1].relu() @ weights.mT)
-        return layers, (layers[-1].relu() @ self.output[..., None]).squeeze(-1)
+    @property
+    def matrices(self) -> list[tuple[int, int, float]]:
+        """Rows, columns and deviation of W_1 .. W_L."""
+        fan_in = [self.dim + self.bias, *self.widths[:-1]]
+        gains = [self.dim, *(width / self.gain for width in self.widths[:-1])]
+        return [(rows, columns, 1 / math.sqrt(gain)) for rows, columns, gain in zip(self.widths, fan_in, gains, strict=False)]
 
-    def only(self, networks: Tensor, inputs: Tensor) -> "DenseRay":
-        """The rays of some of the networks, from some of their inputs: ascending indices."""
-        return DenseRay(
-            self.start[networks][:, inputs],
-            self.slope[networks][:, inputs],
-            # A single network's weights need no copy.
-            self.hidden if len(networks) == len(self.output) else tuple(weights[networks] for weights in self.hidden),
-            self.output[networks],
-            tuple((bound[networks], deviation) for bound, deviation in self.maps),
-        )
+
+class Matrix(Protocol):
+    """B matrices, m x n each."""
+
+    deviation: float
+
+    def times(self, x: Tensor) -> Tensor:
+        """W x for the rows x of [B, r, n]: [B, r, m]."""
+
+    def transposed_times(self, y: Tensor) -> Tensor:
+        """W'y for the rows y of [B, r, m]: [B, r, n]."""
+
+    def only(self, matrices: Tensor) -> "Matrix":
+        """Some of the matrices."""
+
+
+class DenseMatrix:
+    """B matrices that are held, [B, m, n]."""
+
+    def __init__(self, weights: Tensor, deviation: float) -> None:
+        self.weights, self.deviation = weights, deviation
+
+    def times(self, x: Tensor) -> Tensor:
+        """W x for the rows x of [B, r, n]: [B, r, m]."""
+        return x @ self.weights.mT
+
+    def transposed_times(self, y: Tensor) -> Tensor:
+        """W'y for the rows y of [B, r, m]: [B, r, n]."""
+        return y @ self.weights
+
+    def only(self, matrices: Tensor) -> "DenseMatrix":
+        """Some of the matrices."""
+        return DenseMatrix(self.weights[matrices], self.deviation)
+
+
+def norm_bound(matrix: Matrix, rows: int, columns: int) -> float | Tensor:
+    """A bound on the operator norm of each matrix: by concentration, or Frobenius', which is often smaller for a small held matrix."""
+    bound = gaussian_norm_bound(rows, columns, matrix.deviation)
+    return torch.linalg.matrix_norm(matrix.weights).clamp(max=bound) if isinstance(matrix, DenseMatrix) else bound
+
+
+DRAW, MULTIPLY, QUESTION = 1.0, 0.03, 8000.0
+"""Work of one Gaussian number drawn (the unit, about 8 ns), of one number read and multiplied, and of a question whatever its size."""
+
+
+def cheaper(rows: int, columns: int, questions: int) -> bool:
+    """Whether an m x n matrix that is asked this many questions is less work never formed.
+
+    Held: m n numbers are drawn and read once a question. Never formed: each question draws m or n numbers and is multiplied with all
+    the earlier ones and their images, about five times.
+    """
+    held = rows * columns * (DRAW + MULTIPLY * questions)
+    free = questions * (QUESTION + (rows + columns) / 2 * (DRAW + MULTIPLY * 5 * questions))
+    return free < held
+
+
+def never_formed(shape: Shape, inputs: int, kind: Kind = "auto") -> list[bool]:
+    """Which of W_1 .. W_L are never formed, for networks that are asked `inputs` times for a value, a gradient and a ray's root."""
+    if kind != "auto":
+        return [kind == "matrix-free"] * len(shape.widths)
+    return [
+        cheaper(rows, columns, questions) for (rows, columns, _), questions in zip(shape.matrices, _questions(shape, inputs), strict=True)
+    ]
+
+
+def numbers_held(shape: Shape, inputs: int, kind: Kind = "auto") -> int:
+    """About how many numbers one such network keeps in memory."""
+    plans = zip(shape.matrices, never_formed(shape, inputs, kind), _questions(shape, inputs), strict=True)
+    return sum(2 * questions * (rows + columns) if free else rows * columns for (rows, columns, _), free, questions in plans)
+
+
+def _questions(shape: Shape, inputs: int) -> list[int]:
+    """How many questions each matrix is asked: W_1 for x, the gradient and the ray; the others for each point looked at on the ray."""
+    return [3 * inputs, *[8 * inputs] * (len(shape.widths) - 1)][: len(shape.widths)]
 
 
 @dataclass(frozen=True)
-class DenseReLU:
-    """B independent networks of one shape."""
+class NetworkRay:
+    """The functions t -> f(x + t g) of B networks on I rays each."""
 
-    layers: tuple[Tensor, ...]  # W_1 [B, k, d], W_2 .. W_L [B, k, k]
-    output: Tensor  # a / sqrt(k)   [B, k]
+    start: Tensor  # u = W_1 x   [B, I, k_1]
+    slope: Tensor  # v = W_1 g   [B, I, k_1]
+    hidden: tuple[Matrix, ...]  # W_2 .. W_L
+    output: Tensor  # a / sqrt(k_L)   [B, k_L]
+    maps: tuple[tuple[Tensor, float], ...]  # of W_2 .. W_L and a / sqrt(k_L): bounds on their norms [B], deviations of their entries
+    activation: Activation = ACTIVATIONS["relu"]
+
+    def at(self, t: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Pre-activations of every layer, [B, I, k] each, and values [B, I], at the parameters t [B, I]."""
+        layers = [self.start + t[..., None].to(self.start.dtype) * self.slope]
+        for weights in self.hidden:
+            layers.append(weights.times(self.activation.value(layers[-1])))
+        return layers, (self.activation.value(layers[-1]) @ self.output[..., None]).squeeze(-1)
+
+    def only(self, networks: Tensor, inputs: Tensor) -> "NetworkRay":
+        """The rays of some of the networks, from some of their inputs: ascending indices."""
+        return NetworkRay(
+            self.start[networks][:, inputs],
+            self.slope[networks][:, inputs],
+            # A single network's weights need no copy.
+            self.hidden if len(networks) == len(self.output) else tuple(weights.only(networks) for weights in self.hidden),
+            self.output[networks],
+            tuple((bound[networks], deviation) for bound, deviation in self.maps),
+            self.activation,
+        )
+
+
+class RandomNetwork:
+    """B independent networks of one shape.
+
+    The input space is R^d or, where the first matrix is never formed and fewer than d directions will be met, the coordinates of a
+    frame of these (`onestep.networks.gaussian`): inner products are the true ones either way.
+    """
+
+    def __init__(self, shape: Shape, layers: Sequence[Matrix], output: Tensor, frame: Frame) -> None:
+        self.shape, self.layers, self.output, self._frame = shape, tuple(layers), output, frame
+        self.activation = ACTIVATIONS[shape.activation]
 
     @property
     def depth(self) -> int:
         """The number of hidden layers L."""
         return len(self.layers)
 
+    @property
+    def coordinates(self) -> int:
+        """How many coordinates a vector of the input space has."""
+        return self._frame.size
+
+    @property
+    def matrix_free(self) -> list[bool]:
+        """Which of W_1 .. W_L are never formed."""
+        return [isinstance(matrix, GaussianMatrix) for matrix in self.layers]
+
     @classmethod
-    def sample(cls, generators: Sequence[np.random.Generator], depth: int, width: int, dim: int, device: str = "cpu") -> "DenseReLU":
-        """One network from each generator; drawn by NumPy on the CPU, so that every device sees the same networks."""
-        shapes = [(width, dim), *[(width, width)] * (depth - 1)]
-        deviations = [1 / math.sqrt(dim), *[math.sqrt(2 / width)] * (depth - 1)]
-        layers = [np.empty((len(generators), *shape)) for shape in shapes]
-        output = np.empty((len(generators), width))
-        for network, generator in enumerate(generators):
-            for weights, deviation in zip(layers, deviations, strict=True):
-                generator.standard_normal(out=weights[network])
-                weights[network] *= deviation
-            output[network] = (generator.integers(0, 2, width) * 2 - 1) / math.sqrt(width)
-        return cls(tuple(torch.from_numpy(weights).to(device) for weights in layers), torch.from_numpy(output).to(device))
+    def sample(
+        cls,
+        generators: Sequence[np.random.Generator],
+        shape: Shape,
+        *,
+        kind: Kind = "auto",
+        inputs: int = 1,
+        room: int | None = None,
+        dtype: torch.dtype = torch.float64,
+        device: str = "cpu",
+    ) -> "RandomNetwork":
+        """One network from each generator, which goes on to draw what is asked of matrices that are never formed.
+
+        `inputs`: how many will be looked at, on which it depends how matrices are best held (`never_formed`), unless `kind` says so.
+        `room`: how many directions of the input space will be met (inputs, random directions, gradients); none: R^d itself is kept.
+        Numbers are drawn by NumPy on the CPU, so that every device sees the same networks.
+        """
+        free = never_formed(shape, inputs, kind)
+        dim = shape.dim + shape.bias
+        frame = Frame(dim, room + shape.bias if free and free[0] and room is not None else dim, pinned=int(shape.bias))
+        layers: list[Matrix] = []
+        for index, ((rows, columns, deviation), unformed) in enumerate(zip(shape.matrices, free, strict=True)):
+            if unformed:
+                layers.append(GaussianMatrix(generators, rows, columns, deviation, dtype, frame if index == 0 else None))
+            else:
+                weights = np.empty((len(generators), rows, columns), {torch.float64: np.float64, torch.float32: np.float32}[dtype])
+                for matrix, generator in zip(weights, generators, strict=True):
+                    generator.standard_normal(out=matrix, dtype=matrix.dtype.type)
+                layers.append(DenseMatrix(torch.from_numpy(weights).mul_(deviation).to(device), deviation))
+        last = shape.widths[-1] if shape.widths else dim
+        draw = [
+            generator.integers(0, 2, last) * 2.0 - 1 if shape.output == "signs" else generator.standard_normal(last)
+            for generator in generators
+        ]
+        output = torch.from_numpy(np.stack(draw) / math.sqrt(last)).to(device, dtype)
+        return cls(shape, layers, output, frame)
+
+    def directions(self, generators: Sequence[np.random.Generator], count: int) -> Tensor:
+        """Uniformly random unit vectors [B, count, m] of the input space."""
+        dtype = self.output.dtype
+        vectors = torch.stack([self._frame.gaussian(generators, torch.float64) for _ in range(count)], 1)
+        if self.shape.bias:
+            vectors[..., 0] = 0
+        vectors /= vectors.norm(dim=-1, keepdim=True)
+        return vectors.to(self.output.device, dtype)
+
+    def inputs(self, generators: Sequence[np.random.Generator], count: int) -> Tensor:
+        """Uniform points on the sphere of radius sqrt(d), [B, count, m]; the first ones do not depend on how many are asked for."""
+        x = self.directions(generators, count) * math.sqrt(self.shape.dim)
+        if self.shape.bias:
+            x[..., 0] = 1
+        return x
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Pre-activations of every hidden layer, [B, I, k] each, and values [B, I], at x [B, I, m]."""
+        hidden, preactivations = x, []
+        for weights in self.layers:
+            preactivations.append(weights.times(hidden))
+            hidden = self.activation.value(preactivations[-1])
+        return preactivations, torch.matmul(hidden, self.output[..., None]).squeeze(-1)
 
     def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """f [B, I] and its input gradient [B, I, d] at x [B, I, d]; the gradient of relu at 0 is 0."""
-        hidden, masks = x, []
-        for weights in self.layers:
-            preactivation = hidden @ weights.mT
-            masks.append(preactivation > 0)
-            hidden = preactivation.relu()
-        value = (hidden @ self.output[..., None]).squeeze(-1)
-        backward = self.output[:, None, :] * masks[-1]
-        for weights, mask in zip(reversed(self.layers[1:]), reversed(masks[:-1]), strict=True):
-            backward = (backward @ weights) * mask
-        return value, backward @ self.layers[0]
+        """f [B, I] and its input gradient [B, I, m] at x [B, I, m]."""
+        preactivations, value = self.forward(x)
+        backward = self.output[:, None, :].expand(*value.shape, -1)
+        for weights, preactivation in zip(reversed(self.layers), reversed(preactivations), strict=True):
+            backward = weights.transposed_times(backward * self.activation.derivative(preactivation))
+        if self.shape.bias:
+            backward = torch.cat([torch.zeros_like(backward[..., :1]), backward[..., 1:]], -1)
+        return value, backward
 
-    def ray(self, x: Tensor, direction: Tensor) -> DenseRay:
-        """The networks along x + t direction, both [B, I, d] or broadcastable to it."""
-        first, *hidden = self.layers
-        start, slope = x @ first.mT, direction @ first.mT
-        shape = (start + slope).shape
-        start, slope, width = start.expand(shape), slope.expand(shape), shape[-1]
-        deviation = math.sqrt(2 / width)
-        bound = gaussian_norm_bound(width, width, deviation)
-        # A small matrix's Frobenius norm is often below the concentration bound; both are valid.
-        maps = [(torch.linalg.matrix_norm(weights).clamp(max=bound), deviation) for weights in hidden]
-        maps.append((self.output.norm(dim=-1), 1 / math.sqrt(width)))
-        return DenseRay(start, slope, tuple(hidden), self.output, tuple(maps))
+    def ray(self, x: Tensor, direction: Tensor) -> NetworkRay:
+        """The networks along x + t direction: x [B, I, m], the direction the same or one for all inputs, [B, 1, m]."""
+        if not self.layers:
+            # z = relu(z) - relu(-z)
+            start, slope = ((part @ self.output[..., None]) * self.output.new_tensor([1.0, -1.0]) for part in (x, direction))
+            signs = self.output.new_tensor([[1.0, -1.0]]).expand(len(self.output), 2)
+            return NetworkRay(start, slope.expand_as(start), (), signs, ((signs.norm(dim=-1).double(), 1.0),))
+        start = self.layers[0].times(x)
+        slope = self.layers[0].times(direction).expand_as(start)
+        maps = []
+        for (rows, columns, deviation), matrix in list(zip(self.shape.matrices, self.layers, strict=True))[1:]:
+            bound = norm_bound(matrix, rows, columns)
+            maps.append((torch.as_tensor(bound, dtype=torch.float64, device=x.device).expand(len(self.output)), deviation))
+        maps.append((self.output.norm(dim=-1).double(), float(self.output.abs().max())))
+        return NetworkRay(start, slope, self.layers[1:], self.output, tuple(maps), self.activation)

@@ -1,8 +1,8 @@
 """What `singlestep` measures on random ReLU networks: the first step along the gradient that flips the sign, the universal
 direction's, and the theorems' own fixed step.
 
-Networks (W, a) and inputs x with ||x|| = sqrt(d) are drawn from streams named by (depth, width, dimension, index), so the three
-experiments look at the same networks where these are dense; wide ones, drawn without their matrices, are others for each question.
+Networks (W, a) and inputs x with ||x|| = sqrt(d) are drawn from streams named by (depth, width, dimension, index), so the
+experiments look at the same networks where these are dense; those whose matrices are never formed are others for each question.
 Work goes in blocks of networks whose size and place depend on the cell alone: however a cell is split into jobs, the same arithmetic
 runs on the same blocks and the records are the same bytes.
 """
@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,7 @@ from torch import Tensor
 from onestep import records
 from onestep.attacks.ray import DEAD, STATUS, SWITCHED, UNSWITCHED, Roots, first_roots, two_layer_roots
 from onestep.errors import Mistake
-from onestep.networks.matrix_free import MatrixFreeReLU
-from onestep.networks.random_relu import DenseReLU, random_inputs, unit_factor
+from onestep.networks.random_relu import Kind, RandomNetwork, Shape, never_formed, numbers_held, unit_factor
 from onestep.provenance import certificate
 from onestep.seeds import stream
 
@@ -47,6 +46,11 @@ SAMPLE_COLUMNS = {
     "perturbation_norm": "||eta grad f(x)||, while ||x|| = sqrt(d); null where step is",
     "status": "switched; unswitched: no sign change below the cap; dead: f is 0 on the whole ray",
 }
+VARIANT_COLUMNS = {
+    **_CELL,
+    "variant": "how the network differs from those of sample: gaussian-output (a ~ N(0, 1)), bias, or another activation",
+    **{name: SAMPLE_COLUMNS[name] for name in (*_SAMPLE, "step", "perturbation_norm", "status")},
+}
 UNIVERSAL_COLUMNS = {
     **_CELL,
     **_SAMPLE,
@@ -68,85 +72,97 @@ FIXED_COLUMNS = {
 }
 
 _BLOCK_NUMBERS = 2**21
-"""About how many weights are held at once."""
+"""About how many numbers are held at once."""
 _BLOCK_NETWORKS = 64
-MATRIX_FREE_WIDTH = 2000
-"""From this width on `sample` draws its networks without their matrices. With 5 inputs a network that is 6 times faster at width 3,000
-and 1.5 to 2.5 times at 1,000, where the dense networks are kept as the reference; dense ones much wider do not fit in memory."""
+SINGLE_PRECISION_WIDTH = 10_000
+"""From this width on networks are evaluated in single precision: half the memory and time, and roots to 1e-5 of their size."""
 
 
-def _blocks(depth: int, width: int, dim: int, first: int, networks: int) -> Iterator[tuple[range, slice]]:
+@dataclass(frozen=True)
+class _Block:
+    """Networks of one cell that are worked on together, and which of them are wanted."""
+
+    networks: range
+    wanted: slice
+    nets: RandomNetwork
+    x: Tensor  # [B, I, m]
+    cell: tuple[str | int, ...]  # what the streams of its networks are named by
+
+
+def _blocks(size: int, first: int, networks: int) -> Iterator[tuple[range, slice]]:
     """The blocks that hold the networks first .. first + networks - 1, and which of each block's networks are among them."""
-    size = max(1, min(_BLOCK_NETWORKS, _BLOCK_NUMBERS // (width * (dim + (depth - 1) * width))))
     for start in range(first - first % size, first + networks, size):
         yield range(start, start + size), slice(max(first - start, 0), min(first + networks - start, size))
 
 
-def _require_memory(depth: int, width: int, dim: int, inputs: int, matrix_free: bool) -> None:
+def _require_memory(shape: Shape, held: int) -> None:
     """Refuses, before any work, what this machine's memory cannot hold."""
-    dense = max(_BLOCK_NUMBERS, width * (dim + (depth - 1) * width))
-    # A direction and an image for each question: some forty for an input and a layer, most of them along the ray.
-    questions = (2 * depth * width + dim) * inputs * 40
-    needed = 8 * (questions if matrix_free else dense)
-    held = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > 0.9 * held:
+    needed, memory = 8 * held, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > 0.9 * memory:
         raise Mistake(
-            f"width {width:,}, depth {depth}, dimension {dim:,}: about {needed / 1e9:,.0f} GB of memory are needed and this machine has"
-            f" {held / 1e9:,.0f}; ask for a smaller width or dimension, or fewer inputs"
+            f"width {max(shape.widths, default=0):,}, depth {len(shape.widths)}, dimension {shape.dim:,}: about {needed / 1e9:,.0f} GB of"
+            f" memory are needed and this machine has {memory / 1e9:,.0f}; ask for a smaller width or dimension, or fewer inputs"
         )
 
 
-def _cells(
-    depth: int,
-    width: int,
-    input_dims: Sequence[int],
-    first: int,
-    networks: int,
-    inputs: int,
-    seed: int,
-    device: str,
-    matrix_free: bool = False,
-) -> Iterator[tuple[int, range, slice, list[np.random.Generator], Tensor]]:
-    """Every block of every cell: dimension, network indices, the wanted ones among them, generators of the networks, inputs [B, I, d]."""
-    for dim in input_dims:
-        _require_memory(depth, width, dim, inputs, matrix_free)
+def _sampled(
+    shapes: Sequence[Shape], first: int, networks: int, inputs: int, seed: int, device: str, kind: Kind = "auto", axes: int | None = None
+) -> Iterator[_Block]:
+    """Every block of every cell. `axes`: how many directions of the input space the experiment meets; 2 an input where not given."""
+    for shape in shapes:
+        _require_memory(shape, max(_BLOCK_NUMBERS, numbers_held(shape, inputs, kind)))
     last_word = time.perf_counter()
-    for count, dim in enumerate(input_dims):
-        for block, wanted in _blocks(depth, width, dim, first, networks):
+    for count, shape in enumerate(shapes):
+        width = max(shape.widths, default=shape.dim)
+        dtype = torch.float32 if width >= SINGLE_PRECISION_WIDTH else torch.float64
+        size = max(1, min(_BLOCK_NETWORKS, _BLOCK_NUMBERS // max(1, numbers_held(shape, inputs, kind))))
+        on = "cpu" if any(never_formed(shape, inputs, kind)) else device
+        for block, wanted in _blocks(size, first, networks):
             if time.perf_counter() - last_word > 5:
                 last_word = time.perf_counter()
                 done = block.start + wanted.start - first
-                print(f"dimension {dim} ({count + 1} of {len(input_dims)}): network {done} of {networks}", file=sys.stderr, flush=True)
-            cell = ("singlestep", depth, width, dim)
-            x = random_inputs([stream(seed, *cell, "inputs", i) for i in block], inputs, dim).to(device)
-            yield dim, block, wanted, [stream(seed, *cell, "network", i) for i in block], x
+                print(f"dimension {shape.dim} ({count + 1} of {len(shapes)}): network {done} of {networks}", file=sys.stderr, flush=True)
+            cell = ("singlestep", len(shape.widths), shape.widths[0] if shape.widths else 0, shape.dim)
+            generators = [stream(seed, *cell, "network", i) for i in block]
+            nets = RandomNetwork.sample(generators, shape, kind=kind, inputs=inputs, room=axes or 2 * inputs, dtype=dtype, device=on)
+            x = nets.inputs([stream(seed, *cell, "inputs", i) for i in block], inputs)
+            yield _Block(block, wanted, nets, x, cell)
 
 
 def _signs(value: Tensor) -> Tensor:
-    return torch.where(value < 0, -1.0, 1.0)
+    return torch.where(value < 0, -1.0, 1.0).double()
 
 
-def _roots(nets: DenseReLU | MatrixFreeReLU, x: Tensor, direction: Tensor, value: Tensor, cap: float) -> Roots:
-    """First sign change along x - sign(f(x)) t direction: exact for two-layer networks, by the certified march for deeper ones.
+def _roots(nets: RandomNetwork, x: Tensor, direction: Tensor, value: Tensor, slope: Tensor, cap: float) -> Roots:
+    """First sign change along x - sign(f(x)) t direction: exact for two-layer relu networks, by the certified march for others.
 
-    Where f(x) is exactly 0 all neurons of a layer are off and the network is dead around x. Some direction may wake it up again, but
-    there was no sign to change.
+    `slope`: how fast |f| falls along the direction at x, which tells about where. Where f(x) is exactly 0 all neurons of a layer are
+    off and the network is dead around x. Some direction may wake it up again, but there was no sign to change.
     """
     sign = _signs(value)
-    ray = nets.ray(x, -sign[..., None] * direction)
-    if nets.depth == 1:
-        roots = two_layer_roots(ray.start, ray.slope, nets.output[:, None, :] * sign[..., None], cap)
+    ray = nets.ray(x, -sign[..., None].to(x.dtype) * direction)
+    guess = torch.where(slope > 0, value.abs() / slope, 0.05 * cap).double()
+    if nets.depth <= 1 and nets.shape.activation == "relu":
+        amplitude = ray.output[:, None, :].double() * sign[..., None]
+        roots = two_layer_roots(ray.start.double(), ray.slope.double(), amplitude, cap, guess)
     else:
-        roots = first_roots(ray, sign, cap)
+        roots = first_roots(ray, sign, cap, guess=guess)
     dead = value == 0
     return replace(roots, t=torch.where(dead, torch.nan, roots.t), status=torch.where(dead, DEAD, roots.status))
 
 
-def _rows(block: range, wanted: slice, inputs: int, columns: dict[str, Any]) -> pd.DataFrame:
+def _rows(block: _Block, columns: dict[str, Any]) -> pd.DataFrame:
     """One row for each wanted network and each input; a column is a tensor [B, I] or one value."""
-    networks = np.array(block)[wanted]
-    index = {"network": np.repeat(networks, inputs), "input": np.tile(np.arange(inputs), len(networks))}
-    values = {name: column.cpu().numpy()[wanted].ravel() if isinstance(column, Tensor) else column for name, column in columns.items()}
+    networks, inputs = np.array(block.networks)[block.wanted], block.x.shape[1]
+    shape = block.nets.shape
+    index: dict[str, Any] = {"depth": len(shape.widths), "width": max(shape.widths, default=0), "input_dim": shape.dim}
+    index |= {"network": np.repeat(networks, inputs), "input": np.tile(np.arange(inputs), len(networks))}
+    values = {
+        name: column.cpu().numpy()[block.wanted].astype(np.float64 if column.dtype.is_floating_point else np.int64).ravel()
+        if isinstance(column, Tensor)
+        else column
+        for name, column in columns.items()
+    }
     return pd.DataFrame(index | values)
 
 
@@ -165,32 +181,52 @@ def _write(
     records.write(out, frame, columns, born | (found or {}))
 
 
+@dataclass
+class _Rays:
+    """What certificates say of the networks and of the rays followed: how matrices were held, and which steps had no certificate."""
+
+    rays: int = 0
+    unresolved: int = 0
+    held: dict[str, str] = field(default_factory=dict)
+
+    def count(self, block: _Block, roots: Roots) -> None:
+        """Adds the rays of a block."""
+        self.rays += roots.t[block.wanted].numel()
+        self.unresolved += int((roots.unresolved[block.wanted] > 0).sum())
+        nets = block.nets
+        free = sum(nets.matrix_free)
+        how = "dense" if free == 0 else "matrix-free" if free == nets.depth else f"{free} of {nets.depth} matrices matrix-free"
+        self.held[str(nets.shape.dim)] = f"{how}, {str(nets.output.dtype).removeprefix('torch.')}"
+
+
 def sample(
-    depth: int, width: int, input_dims: Sequence[int], first: int, networks: int, inputs: int, seed: int, cap: float, device: str, out: Path
+    depth: int,
+    width: int,
+    input_dims: Sequence[int],
+    first: int,
+    networks: int,
+    inputs: int,
+    seed: int,
+    cap: float,
+    device: str,
+    out: Path,
+    kind: Kind = "auto",
 ) -> None:
     """Figures 1 and 2: the smallest step along the gradient that changes the sign, at both hidden scales from one run."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
-    parts, rays = [], {"rays": 0, "unresolved": 0}
-    matrix_free = width >= MATRIX_FREE_WIDTH
-    device = "cpu" if matrix_free else device
-    for dim, block, wanted, generators, x in _cells(depth, width, input_dims, first, networks, inputs, seed, device, matrix_free):
-        nets = (
-            MatrixFreeReLU.sample(generators, depth, width, dim) if matrix_free else DenseReLU.sample(generators, depth, width, dim, device)
-        )
-        value, gradient = nets.value_and_gradient(x)
+    parts, rays = [], _Rays()
+    shapes = [Shape(dim, (width,) * depth) for dim in input_dims]
+    for block in _sampled(shapes, first, networks, inputs, seed, device, kind):
+        value, gradient = block.nets.value_and_gradient(block.x)
         norm = gradient.norm(dim=-1)
         # At unit scale value and gradient shrink by the same factor, so eta grows by it and the perturbation is the same:
         # the search at He scale sees every step below the cap at either scale.
-        roots = _roots(nets, x, gradient, value, cap)
-        rays["rays"] += roots.t[wanted].numel()
-        rays["unresolved"] += int((roots.unresolved[wanted] > 0).sum())
+        roots = _roots(block.nets, block.x, gradient, value, norm**2, cap)
+        rays.count(block, roots)
         for scale, factor in (("he", 1.0), ("unit", unit_factor(depth))):
             step = roots.t / factor
             step = torch.where(step < cap, step, torch.nan)
             columns = {
-                "depth": depth,
-                "width": width,
-                "input_dim": dim,
                 "hidden_scale": scale,
                 "value": value * factor,
                 "gradient_norm": norm * factor,
@@ -198,8 +234,50 @@ def sample(
                 "perturbation_norm": step * norm * factor,
                 "status": torch.where(roots.status == SWITCHED, (step < cap).long(), roots.status),
             }
-            parts.append(_rows(block, wanted, inputs, columns))
-    _write(out, parts, SAMPLE_COLUMNS, parameters, device, {"matrix_free": matrix_free, **rays})
+            parts.append(_rows(block, columns))
+    _write(out, parts, SAMPLE_COLUMNS, parameters, device, asdict(rays))
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "gaussian-output": {"output": "gaussian"},
+    "bias": {"bias": True},
+    "tanh": {"activation": "tanh"},
+    "softplus": {"activation": "softplus"},
+    "gelu": {"activation": "gelu"},
+}
+"""Two-layer networks like those of `sample`, but for one thing."""
+
+
+def variants(
+    variant: str,
+    width: int,
+    input_dims: Sequence[int],
+    first: int,
+    networks: int,
+    inputs: int,
+    seed: int,
+    cap: float,
+    device: str,
+    out: Path,
+) -> None:
+    """Footnote 2, the bias unit of Section 1, Theorem 1's smooth activations: the smallest step as in `sample`."""
+    parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
+    parts, rays = [], _Rays()
+    for block in _sampled([Shape(dim, (width,), **VARIANTS[variant]) for dim in input_dims], first, networks, inputs, seed, device):
+        value, gradient = block.nets.value_and_gradient(block.x)
+        norm = gradient.norm(dim=-1)
+        roots = _roots(block.nets, block.x, gradient, value, norm**2, cap)
+        rays.count(block, roots)
+        columns = {
+            "variant": variant,
+            "value": value,
+            "gradient_norm": norm,
+            "step": roots.t,
+            "perturbation_norm": roots.t * norm,
+            "status": roots.status,
+        }
+        parts.append(_rows(block, columns))
+    _write(out, parts, VARIANT_COLUMNS, parameters, device, asdict(rays))
 
 
 def universal(
@@ -216,18 +294,18 @@ def universal(
 ) -> None:
     """Section 1.1: one direction, +-sum a_l w_l, for all inputs of a two-layer network."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
-    parts = []
-    for dim, block, wanted, generators, x in _cells(1, width, input_dims, first, networks, inputs, seed, device):
-        nets = DenseReLU.sample(generators, 1, width, dim, device)
+    parts, rays = [], _Rays()
+    shapes = [Shape(dim, (width,)) for dim in input_dims]
+    for block in _sampled(shapes, first, networks, inputs, seed, device, axes=2 * inputs + 1):
+        nets, x = block.nets, block.x
         value, gradient = nets.value_and_gradient(x)
-        direction = nets.output[:, None, :] @ nets.layers[0]  # [B, 1, d]
-        roots = _roots(nets, x, direction, value, cap)
+        direction = nets.layers[0].transposed_times(nets.output[:, None, :])  # [B, 1, m]
+        sign = _signs(value)
+        roots = _roots(nets, x, direction, value, (gradient * direction).sum(-1), cap)
+        rays.count(block, roots)
         length = direction.norm(dim=-1).expand_as(value)
-        fixed, _ = nets.value_and_gradient(x - (_signs(value) * reach / length)[..., None] * direction)
+        _, fixed = nets.forward(x - (sign.to(x.dtype) * reach / length)[..., None] * direction)
         columns = {
-            "depth": 1,
-            "width": width,
-            "input_dim": dim,
             "value": value,
             "gradient_norm": gradient.norm(dim=-1),
             "universal_norm": length,
@@ -236,8 +314,8 @@ def universal(
             "fixed_value": fixed,
             "status": roots.status,
         }
-        parts.append(_rows(block, wanted, inputs, columns))
-    _write(out, parts, UNIVERSAL_COLUMNS, parameters, device)
+        parts.append(_rows(block, columns))
+    _write(out, parts, UNIVERSAL_COLUMNS, parameters, device, asdict(rays))
 
 
 def fixed(
@@ -254,12 +332,12 @@ def fixed(
     """Theorems 1 and 2: the step c / ||grad f||^2, whether it flips the sign, and how far the gradient has changed by then."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
     parts = []
-    for dim, block, wanted, generators, x in _cells(1, width, input_dims, first, networks, inputs, seed, device):
-        nets = DenseReLU.sample(generators, 1, width, dim, device)
+    # Each of the many points has its own gradient: that is what dense matrices are good at.
+    for block in _sampled([Shape(dim, (width,)) for dim in input_dims], first, networks, inputs, seed, device, "dense"):
+        nets, x, dim = block.nets, block.x, block.nets.shape.dim
         value, gradient = nets.value_and_gradient(x)
-        sign, norm = _signs(value), gradient.norm(dim=-1)
-        directions = [stream(seed, "singlestep", 1, width, dim, "directions", i) for i in block]
-        elsewhere = random_inputs(directions, inputs, dim).to(device) / dim**0.5
+        sign, norm = _signs(value).to(x.dtype), gradient.norm(dim=-1)
+        elsewhere = nets.directions([stream(seed, *block.cell, "directions", i) for i in block.networks], inputs)
         # All steps of all inputs in one evaluation, [B, C I, d]: the weights are read once.
         c = torch.tensor(coefficients, dtype=x.dtype, device=x.device)[:, None]
         radius = c / norm[:, None, :]  # [B, C, I]
@@ -274,9 +352,6 @@ def fixed(
             change, random_change = (at.view(*shape, dim)[:, index].sub(gradient).norm(dim=-1) for at in (after, beside))
             flipped = torch.where(sign * here < 0, SWITCHED, UNSWITCHED)
             columns = {
-                "depth": 1,
-                "width": width,
-                "input_dim": dim,
                 "value": value,
                 "gradient_norm": norm,
                 "coefficient": coefficient,
@@ -286,5 +361,5 @@ def fixed(
                 "random_gradient_change": random_change,
                 "status": torch.where(norm > 0, flipped, DEAD),
             }
-            parts.append(_rows(block, wanted, inputs, columns))
+            parts.append(_rows(block, columns))
     _write(out, parts, FIXED_COLUMNS, parameters, device)

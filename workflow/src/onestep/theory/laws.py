@@ -1,8 +1,10 @@
-"""Limit laws without a free parameter for wide random ReLU networks."""
+"""Limit laws without a free parameter for wide random networks."""
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special, stats
 
 Array = NDArray[np.float64]
 
@@ -37,3 +39,31 @@ def gradient_change(radius: ArrayLike, dim: ArrayLike) -> Array:
 def linear_flip_share(coefficient: ArrayLike) -> Array:
     """Share of signs that the step c / ||grad f||^2 flips if f is linear: P(|f(x)| < c), f(x) ~ N(0, 1/2)."""
     return np.asarray(stats.halfnorm.cdf(np.asarray(coefficient) * np.sqrt(2)), dtype=np.float64)
+
+
+def normal_mean(function: Callable[[Array], Array]) -> float:
+    """E g(X), X ~ N(0, 1), for g of at most polynomial growth, smooth but for a kink or a jump at 0: error below 1e-9."""
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    x = 6 * (nodes + 1)  # (0, 12)
+    density = 6 * weights * stats.norm.pdf(x)
+    return float((density * (function(x) + function(-x))).sum())
+
+
+def half_normal_scale(activation: Callable[[Array], Array], derivative: Callable[[Array], Array]) -> float:
+    """sqrt(E psi(X)^2 / E psi'(X)^2), X ~ N(0, 1): for a two-layer network sqrt(d) ||delta|| / ||x|| tends to this times |N(0, 1)|.
+
+    At ||x|| = sqrt(d), f(x) ~ N(0, E psi(X)^2) and ||grad f(x)||^2 tends to E psi'(X)^2. relu: both 1/2, and the scale is 1.
+    """
+    return float(np.sqrt(normal_mean(lambda x: activation(x) ** 2) / normal_mean(lambda x: derivative(x) ** 2)))
+
+
+def normal_vector_norm(dim: int, q: float) -> float:
+    """The l_q norm of an N(0, I_n) vector: n^(1/q) (E|X|^q)^(1/q), to which it concentrates for q < infinity; E max |X_i| for q = infinity.
+
+    To first order the distance of x to the boundary in l_p is |f(x)| / ||grad f(x)||_q, 1/p + 1/q = 1, where the gradient has nearly
+    independent normal entries: ||grad f(x)||_q = ||grad f(x)||_2 normal_vector_norm(n, q) / sqrt(n).
+    """
+    if np.isinf(q):
+        t = np.linspace(0, 12, 12_001)
+        return float(np.trapezoid(1 - stats.halfnorm.cdf(t) ** dim, t))
+    return float((dim * 2 ** (q / 2) * special.gamma((q + 1) / 2) / np.sqrt(np.pi)) ** (1 / q))

@@ -1,0 +1,66 @@
+"""Activation functions with what a march along a ray needs to know of them: how far they leave their chords."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function sigma, applied to each entry, with sigma(0) = 0."""
+
+    value: Callable[[Tensor], Tensor]
+    derivative: Callable[[Tensor], Tensor]
+    second_derivative: Callable[[Tensor], Tensor] | None  # none: relu, whose gradient jumps
+    lipschitz: float  # the largest |sigma'|
+    curvature: float  # the largest |sigma''|
+
+    def bend(self, p: Tensor, q: Tensor) -> Tensor:
+        """c such that sigma leaves its chord from p to q by at most (1 - theta) c at (1 - theta) p + theta q, entry by entry.
+
+        relu: 0 unless p and q have different signs; then at most min((1 - theta) |p|, theta |q|). A smooth sigma: at most
+        theta (1 - theta) (q - p)^2 max|sigma''| / 2.
+        """
+        if self.second_derivative is None:
+            return torch.where(p * q < 0, p.abs(), torch.zeros_like(p))
+        return torch.square(q - p) * (self.curvature / 2)
+
+
+def _gaussian_density(z: Tensor) -> Tensor:
+    return torch.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+
+
+def _gaussian_share(z: Tensor) -> Tensor:
+    return (1 + torch.erf(z / math.sqrt(2))) / 2
+
+
+ACTIVATIONS = {
+    # The gradient of relu at 0 is 0.
+    "relu": Activation(torch.relu, lambda z: (z > 0).to(z.dtype), None, 1.0, math.inf),
+    "tanh": Activation(
+        torch.tanh,
+        lambda z: 1 - torch.tanh(z).square(),
+        lambda z: -2 * torch.tanh(z) * (1 - torch.tanh(z).square()),
+        1.0,
+        4 / (3 * math.sqrt(3)),
+    ),
+    # log(1 + e^z) - log 2
+    "softplus": Activation(
+        lambda z: torch.logaddexp(z, torch.zeros_like(z)) - math.log(2),
+        torch.sigmoid,
+        lambda z: torch.sigmoid(z) * torch.sigmoid(-z),
+        1.0,
+        0.25,
+    ),
+    # z Phi(z); its slope is largest at sqrt 2, its curvature at 0
+    "gelu": Activation(
+        lambda z: z * _gaussian_share(z),
+        lambda z: _gaussian_share(z) + z * _gaussian_density(z),
+        lambda z: (2 - z * z) * _gaussian_density(z),
+        0.5 * (1 + math.erf(1)) + math.exp(-1) / math.sqrt(math.pi),
+        2 / math.sqrt(2 * math.pi),
+    ),
+}
