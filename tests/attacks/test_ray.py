@@ -17,8 +17,9 @@ from onestep.attacks.ray import (
     SWITCHED,
     UNSWITCHED,
     Roots,
-    chord_error,
+    chord_path,
     first_roots,
+    path_error,
     two_layer_roots,
 )
 from onestep.networks.activations import Activation
@@ -45,6 +46,14 @@ class Patient:
     def activation(self) -> Activation:
         return self.ray.activation
 
+    @property
+    def origin(self):
+        return self.ray.origin
+
+    @property
+    def output(self):
+        return self.ray.output
+
     def at(self, t):
         self.asked[0] += 1
         assert self.asked[0] <= self.patience, f"the march does not end: it evaluated the rays {self.patience} times"
@@ -52,6 +61,12 @@ class Patient:
 
     def only(self, networks, inputs):
         return Patient(self.ray.only(networks, inputs), self.patience, self.asked)
+
+
+def ray_from(start, slope, hidden, output, maps) -> NetworkRay:
+    """A ray from its parts; what it is at t = 0 follows from them."""
+    ray = NetworkRay(([start], output.new_zeros(start.shape[:2])), slope, hidden, output, maps)
+    return replace(ray, origin=ray.at(output.new_zeros(start.shape[:2])))
 
 
 def march(ray: NetworkRay, sign: torch.Tensor, cap: float = CAP, *, rigorous: bool = False) -> Roots:
@@ -67,7 +82,7 @@ def two_layers(u, v, amplitude, cap: float = CAP) -> tuple[str, float]:
 def one_hidden_layer(u, v, amplitude) -> NetworkRay:
     """phi(t) = sum_l A_l relu(u_l + t v_l) as a ray that can be marched along."""
     u, v, amplitude = (torch.tensor(part, dtype=torch.float64) for part in (u, v, amplitude))
-    return NetworkRay(u[None, None], v[None, None], (), amplitude[None], ((amplitude.norm()[None], 1 / math.sqrt(len(u))),))
+    return ray_from(u[None, None], v[None, None], (), amplitude[None], ((amplitude.norm()[None], 1 / math.sqrt(len(u))),))
 
 
 def marched(u, v, amplitude, cap: float = CAP) -> tuple[str, float]:
@@ -291,7 +306,7 @@ def test_the_march_ends_where_the_last_neuron_dies() -> None:
     for output in ((1.0, 1, 1), (1, 1, 0), (1, 2, 2), (0.3, 0.5, 0.7)):
         for speed in np.linspace(0.0501, 0.07, 25):
             a = torch.tensor([output]).double()
-            ray = NetworkRay(u, v * speed / 0.0501, (DenseMatrix(hidden, 1.0),), a, ((hidden.norm(dim=(1, 2)), 1.0), (a.norm(dim=-1), 1.0)))
+            ray = ray_from(u, v * speed / 0.0501, (DenseMatrix(hidden, 1.0),), a, ((hidden.norm(dim=(1, 2)), 1.0), (a.norm(dim=-1), 1.0)))
             roots = march(ray, torch.ones(1, 1).double())
             assert int(roots.status) == UNSWITCHED
 
@@ -311,7 +326,7 @@ def shifted(ray: NetworkRay, shift: float) -> NetworkRay:
     hidden[:, -1, -1] = 1
     output = torch.nn.functional.pad(ray.output, (0, 1), value=shift)
     maps = ((torch.linalg.matrix_norm(hidden), 1.0), (output.norm(dim=-1), 1.0))
-    return NetworkRay(torch.cat([ray.start, one], -1), torch.cat([ray.slope, zero], -1), (DenseMatrix(hidden, 1.0),), output, maps)
+    return ray_from(torch.cat([ray.start, one], -1), torch.cat([ray.slope, zero], -1), (DenseMatrix(hidden, 1.0),), output, maps)
 
 
 @pytest.mark.parametrize("dip", [1e-3, 1e-6, 1e-8])
@@ -359,9 +374,16 @@ INTERVALS = [(0, 0.01), (0, 0.1), (0, 1.0), (0.5, 0.6), (0, 5.0), (0, 20.0), (1.
 BOUND_SHAPES = [(2, 100, 200), (2, 1000, 20), (2, 1000, 1000), (3, 300, 300), (4, 300, 20), (6, 100, 100)]
 
 
+def on_path(ends: torch.Tensor, path: torch.Tensor, start: torch.Tensor, theta: float) -> torch.Tensor:
+    """A piecewise linear function at theta, by NumPy."""
+    rows = zip(ends.flatten(0, 1).numpy(), path.flatten(0, 1).numpy(), start.flatten().tolist(), strict=True)
+    values = [np.interp(theta, [0.0, *end], [first, *value]) for end, value, first in rows]
+    return torch.tensor(values, dtype=torch.float64).view(start.shape)
+
+
 @pytest.fixture(scope="module")
-def deviations() -> list[tuple[float, float, float]]:
-    """(largest deviation from the chord, the default bound, the rigorous bound), downhill and in random directions."""
+def deviations() -> list[tuple[float, float, float, float]]:
+    """(deviation from the path, the default band, the rigorous one, the peak of that), downhill and in random directions."""
     rows = []
     for shape in BOUND_SHAPES:
         nets, x, _, gradient = downhill("chords", *shape, networks=1, inputs=2)
@@ -370,49 +392,51 @@ def deviations() -> list[tuple[float, float, float]]:
             ray = nets.ray(x, direction)
             # Every interval at once: the rays of a network may be repeated.
             ends = torch.tensor(INTERVALS, dtype=torch.float64)
-            repeated = replace(ray, start=ray.start.repeat(1, len(ends), 1), slope=ray.slope.repeat(1, len(ends), 1))
+            start, slope = (part.repeat(1, len(ends), 1) for part in (ray.start, ray.slope))
+            repeated = ray_from(start, slope, ray.hidden, ray.output, ray.maps)
             left, right = (part.repeat_interleave(2)[None] for part in ends.T)
-            (layers0, phi0), (layers1, phi1) = repeated.at(left), repeated.at(right)
-            default = chord_error(repeated.maps, repeated.activation, layers0, layers1)
-            rigorous = chord_error(repeated.maps, repeated.activation, layers0, layers1, rigorous=True)
-            largest = torch.zeros_like(default)
-            for w in np.linspace(0, 1, 18)[1:-1]:
-                off = repeated.at(left + w * (right - left))[1] - (phi0 + w * (phi1 - phi0))
-                largest = torch.maximum(largest, off.abs())
-            rows += zip(largest[0].tolist(), default[0].tolist(), rigorous[0].tolist(), strict=True)
+            (layers0, phi0), (layers1, _) = repeated.at(left), repeated.at(right)
+            default = path_error(repeated.maps, repeated.activation, layers0, layers1)
+            rigorous = path_error(repeated.maps, repeated.activation, layers0, layers1, rigorous=True)
+            path = chord_path(repeated, torch.ones_like(phi0), layers0[-1], layers1[-1], default.corners)
+            for w in (0.02, *np.linspace(0, 1, 18)[1:-1], 0.98):
+                off = (repeated.at(left + w * (right - left))[1] - on_path(*path, phi0, w)).abs()
+                theta = torch.full((*off.shape, 1), w, dtype=torch.float64)
+                rows += zip(
+                    off[0].tolist(),
+                    default.at(theta)[0, :, 0].tolist(),
+                    rigorous.at(theta)[0, :, 0].tolist(),
+                    rigorous.peak[0].tolist(),
+                    strict=True,
+                )
     return rows
 
 
-def test_the_value_never_leaves_its_chord_by_more_than_the_bound(deviations) -> None:
-    assert max(deviation - default for deviation, default, _ in deviations) <= 1e-13
-    assert all(default <= rigorous for _, default, rigorous in deviations)
+def test_the_value_never_leaves_the_path_by_more_than_the_band(deviations) -> None:
+    assert max(deviation - default for deviation, default, _, _ in deviations) <= 1e-13
+    assert all(default <= rigorous for _, default, rigorous, _ in deviations)
 
 
-def test_the_bound_is_zero_only_where_the_value_is_its_chord(deviations) -> None:
-    affine = [deviation for deviation, _, rigorous in deviations if rigorous == 0]
-    assert affine
-    assert max(affine) <= 1e-13
+def test_the_band_is_nothing_only_where_the_value_is_the_path(deviations) -> None:
+    exact_ones = [deviation for deviation, _, _, peak in deviations if peak == 0]
+    assert exact_ones
+    assert max(exact_ones) <= 1e-13
 
 
-def test_a_bound_thirty_times_smaller_is_exceeded(deviations) -> None:
-    assert any(deviation > default / 30 + 1e-13 for deviation, default, _ in deviations)
+def test_a_band_thirty_times_narrower_is_left(deviations) -> None:
+    assert any(deviation > default / 30 + 1e-13 for deviation, default, _, _ in deviations)
 
 
-@pytest.mark.parametrize("width", [1_000, 100_000])
-def test_the_bound_holds_downhill_in_very_wide_last_layers(width: int) -> None:
-    """Downhill the corners have the signs of the output weights, so they add up: of 100,000 neurons as many as 3,000 of them.
-
-    In the law of one hidden layer with d = k: u = W x ~ N(0, 1), and W grad f is a_l 1(u_l > 0) / sqrt k plus N(0, 1 / (2 d)).
-    """
-    rng = stream(0, "very wide", width)
-    u, a = rng.standard_normal(width), rng.choice([-1.0, 1.0], width) / math.sqrt(width)
-    v = -(a * (u > 0) + rng.standard_normal(width) / math.sqrt(2 * width))
-    ray = one_hidden_layer(u, v, a)
-    for end in (1.0, 5.0, 20.0):
-        t = torch.tensor([[0.0, end]]).double()
-        (layers0, phi0), (layers1, phi1) = ray.at(t[:, :1]), ray.at(t[:, 1:])
-        largest = max(abs(float(ray.at(w * t[:, 1:])[1] - (phi0 + w * (phi1 - phi0)))) for w in np.linspace(0.05, 0.95, 19))
-        assert largest <= float(chord_error(ray.maps, ray.activation, layers0, layers1))
+def test_with_one_hidden_layer_the_path_is_the_value_itself() -> None:
+    nets, x, sign, direction = downhill("one layer path", 1, 300, 10, networks=2, inputs=3)
+    ray = nets.ray(x, direction)
+    end = torch.full((2, 3), 9.0, dtype=torch.float64)
+    (layers0, phi0), (layers1, _) = ray.at(torch.zeros_like(end)), ray.at(end)
+    band = path_error(ray.maps, ray.activation, layers0, layers1)
+    assert (band.peak == 0).all()
+    path = chord_path(ray, sign, layers0[-1], layers1[-1], band.corners)
+    for w in (0.1, 0.37, 0.9):
+        torch.testing.assert_close(on_path(*path, sign * phi0, w), sign * ray.at(w * end)[1], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("depth", "width"), [(2, 1000), (3, 300)])
@@ -422,7 +446,7 @@ def test_the_statistical_bound_and_the_rigorous_one_lead_to_the_same_roots_of_wi
     default, rigorous = march(ray, sign), march(ray, sign, rigorous=True)
     assert torch.equal(default.status, rigorous.status)
     torch.testing.assert_close(default.t, rigorous.t, rtol=1e-9, atol=0, equal_nan=True)
-    assert (default.evaluations <= rigorous.evaluations).all()
+    assert default.evaluations.sum() < rigorous.evaluations.sum()
 
 
 # ---------------------------------------------------------------------------------------------- guesses, levels, precision, activations
@@ -451,7 +475,7 @@ def test_a_level_is_where_the_value_has_fallen_by_so_much_more() -> None:
     roots = first_roots(Patient(ray), sign, CAP, level=size)
     plain = first_roots(Patient(ray), sign, CAP)
     reached = roots.status == SWITCHED
-    assert 0.8 < reached.float().mean()
+    assert reached.float().mean() > 0.8
     t = torch.where(reached, roots.t, 0.0)
     torch.testing.assert_close((sign * ray.at(t)[1])[reached], -size[reached], rtol=1e-9, atol=1e-12)
     assert (roots.t[reached] > plain.t[reached]).all()
@@ -461,7 +485,7 @@ def test_in_single_precision_roots_are_those_of_double_precision_to_a_part_in_te
     for depth, width, dim in ((2, 100, 50), (3, 60, 10), (6, 40, 300)):
         nets, x, sign, direction = downhill("single", depth, width, dim, networks=10, inputs=3)
         ray = nets.ray(x, direction)
-        single = NetworkRay(
+        single = ray_from(
             ray.start.float(),
             ray.slope.float(),
             tuple(DenseMatrix(matrix.weights.float(), matrix.deviation) for matrix in ray.hidden),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from onestep import memory
 from onestep.errors import Mistake
 
 # torch reads these once, at import: a job of this workflow is one thread, and two beside each other are slower than one each.
@@ -160,6 +161,141 @@ def _singlestep(commands: Any) -> None:
     verb.set_defaults(run=figures)
 
 
+def _multilayer(commands: Any) -> None:
+    paper = commands.add_parser("multilayer", help="deep random ReLU networks of any profile of widths")
+    verbs = paper.add_subparsers(required=True, metavar="VERB")
+
+    def sampling(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--networks", type=_whole_number(1), required=True, help="networks in each cell, one input each")
+        parser.add_argument("--first-network", type=_whole_number(0), default=0, help="index of the first network (default 0)")
+        parser.add_argument("--seed", type=_whole_number(0), required=True, help="root of all random streams")
+        _out(parser, "the record file (.parquet)")
+
+    def shape(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--profile", choices=("equal", "growing", "shrinking", "bottleneck"), default="equal", help="default equal")
+        parser.add_argument("--depth", type=_whole_number(1, 50), required=True, help="number of hidden layers L")
+        parser.add_argument(
+            "--width", type=_whole_number(1), required=True, nargs="+", help="base widths k; the input dimension is the same"
+        )
+        parser.add_argument("--bottleneck", type=_whole_number(1), nargs="+", default=[], help="widths b of the narrow layer")
+        parser.add_argument("--ratio", type=_positive, default=4.0, help="by how much widths grow or shrink in all (default 4)")
+
+    def cap(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--cap", type=_positive, default=20.0, help="perturbations are searched below this length (default 20)")
+
+    verb = verbs.add_parser("flip", help="the first sign change along the gradient, and where the value is the opposite one")
+    shape(verb)
+    sampling(verb)
+    cap(verb)
+
+    def flip(o: argparse.Namespace) -> None:
+        from onestep.multilayer import experiment
+
+        _device("cpu")
+        experiment.flip(o.profile, o.depth, o.width, o.bottleneck, o.ratio, o.first_network, o.networks, o.seed, o.cap, o.out)
+
+    verb.set_defaults(run=flip)
+
+    for name, what in (
+        ("layers", "norms and small pre-activations of each layer, and the image of a ball there"),
+        ("smoothness", "how much the gradient changes in a ball, and through which layers"),
+    ):
+        verb = verbs.add_parser(name, help=what)
+        shape(verb)
+        sampling(verb)
+        verb.add_argument("--steps", type=_whole_number(1), default=30, help="of the ascent that looks for the worst point (default 30)")
+        cap(verb)
+
+        def ball(o: argparse.Namespace, name: str = name) -> None:
+            from onestep.multilayer import experiment
+
+            _device("cpu")
+            run = {"layers": experiment.layers, "smoothness": experiment.smoothness}[name]
+            run(o.profile, o.depth, o.width, o.bottleneck, o.ratio, o.first_network, o.networks, o.steps, o.seed, o.cap, o.out)
+
+        verb.set_defaults(run=ball)
+
+    verb = verbs.add_parser("collapse", help="how the values of all inputs of the sphere approach each other with depth")
+    verb.add_argument("--width", type=_whole_number(1), required=True, help="width k of every hidden layer")
+    verb.add_argument("--input-dim", type=_whole_number(1), required=True, nargs="+", help="input dimensions d")
+    verb.add_argument("--depths", type=_whole_number(1), required=True, nargs="+", help="after how many layers to look")
+    verb.add_argument("--inputs", type=_whole_number(2), required=True, help="inputs for each network, in opposite pairs")
+    sampling(verb)
+
+    def collapse(o: argparse.Namespace) -> None:
+        from onestep.multilayer import experiment
+
+        _device("cpu")
+        experiment.collapse(o.width, o.input_dim, sorted(o.depths), o.first_network, o.networks, o.inputs, o.seed, o.out)
+
+    verb.set_defaults(run=collapse)
+
+    verb = verbs.add_parser("scan", help="single steps in networks of up to thousands of layers")
+    verb.add_argument("--depth", type=_whole_number(1), required=True, help="number of hidden layers L")
+    verb.add_argument("--width", type=_whole_number(1), required=True, help="width k of every hidden layer")
+    verb.add_argument("--input-dim", type=_whole_number(1), required=True, nargs="+", help="input dimensions d")
+    verb.add_argument("--points", type=_whole_number(2), default=12, help="lengths at which the ray is looked at (default 12)")
+    sampling(verb)
+    cap(verb)
+
+    def scan(o: argparse.Namespace) -> None:
+        from onestep.multilayer import experiment
+
+        _device("cpu")
+        experiment.scan(o.depth, o.width, o.input_dim, o.first_network, o.networks, o.points, o.seed, o.cap, o.out)
+
+    verb.set_defaults(run=scan)
+
+    verb = verbs.add_parser("limit", help="single steps in deep networks of infinite width")
+    verb.add_argument("--depths", type=_whole_number(1), required=True, nargs="+", help="numbers of hidden layers L")
+    verb.add_argument("--input-dim", type=_whole_number(2), required=True, nargs="+", help="input dimensions d")
+    verb.add_argument("--networks", type=_whole_number(1), required=True, help="networks in each cell, one input each")
+    verb.add_argument("--seed", type=_whole_number(0), required=True, help="root of all random streams")
+    _out(verb, "the record file (.parquet)")
+    cap(verb)
+
+    def limit(o: argparse.Namespace) -> None:
+        from onestep.multilayer import experiment
+
+        experiment.limit(o.depths, o.input_dim, o.networks, o.seed, o.cap, o.out)
+
+    verb.set_defaults(run=limit)
+
+    experiments = ("flip", "layers", "smoothness", "collapse", "scan", "limit")
+
+    def evidence(parser: argparse.ArgumentParser) -> None:
+        for name in experiments:
+            parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, metavar="FILE", help=f"record files of `{name}`")
+        parser.add_argument("--deltas", type=_probability, nargs="+", required=True, help="probabilities of failure of the theorems")
+        parser.add_argument("--constant", type=_positive, default=3.0, help="c3 of Theorem 1.1 (default 3)")
+        parser.add_argument("--seed", type=_whole_number(0), required=True, help="root of the bootstrap's random streams")
+
+    verb = verbs.add_parser("claims", help="judge the paper's claims, and write the tables that they rest on")
+    evidence(verb)
+    verb.add_argument("--scale", choices=("smoke", "laptop", "paper"), required=True, help="smoke is too small to judge")
+    verb.add_argument("--tables", type=Path, required=True, metavar="DIR", help="where the tables go")
+    _out(verb, "the claims (.json)")
+
+    def claims(o: argparse.Namespace) -> None:
+        from onestep.multilayer import claims
+
+        files = [getattr(o, name) for name in experiments]
+        claims.assess(*files, o.deltas, o.constant, o.scale, o.seed, o.tables, o.out)
+
+    verb.set_defaults(run=claims)
+
+    verb = verbs.add_parser("figures", help="draw the paper's figures")
+    evidence(verb)
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the figures go (.pdf and .svg)")
+
+    def figures(o: argparse.Namespace) -> None:
+        from onestep.multilayer import figures
+
+        figures.draw(*[getattr(o, name) for name in experiments], o.deltas, o.constant, o.seed, o.out)
+
+    verb.set_defaults(run=figures)
+
+
 def _data(commands: Any) -> None:
     data = commands.add_parser("data", help="images: two classes of them, and a report on what they are")
     verbs = data.add_subparsers(required=True, metavar="VERB")
@@ -197,6 +333,46 @@ def _data(commands: Any) -> None:
         data_report.draw(o.datasets, o.out, o.table)
 
     verb.set_defaults(run=report)
+
+
+def _benchmarks(commands: Any) -> None:
+    benchmarks = commands.add_parser("benchmarks", help="what never forming a network's matrices saves")
+    verbs = benchmarks.add_subparsers(required=True, metavar="VERB")
+    verb = verbs.add_parser("matrix-free", help="time and memory beside dense torch; measure when nothing else is at work")
+    layers, count = _whole_number(1, 12), _whole_number(1)
+    verb.add_argument("--depths", type=layers, required=True, nargs="+", help="numbers of hidden layers L")
+    verb.add_argument("--widths", type=count, required=True, nargs="+", help="widths k of every hidden layer")
+    verb.add_argument("--input-dim", type=count, required=True, nargs="+", help="input dimensions d")
+    verb.add_argument("--batch", type=_whole_number(2), default=16, help="networks worked on at a time in batches (default 16)")
+    verb.add_argument("--layer-width", type=count, default=1000, help="width of the first layer measured alone (default 1000)")
+    verb.add_argument("--layer-dims", type=count, nargs="+", default=[10, 100, 1000], help="its input dimensions (default 10 100 1000)")
+    verb.add_argument("--choice-depths", type=layers, nargs="+", default=[1, 3], help="depths at which the choice is checked (default 1 3)")
+    verb.add_argument("--choice-widths", type=count, nargs="+", default=[100, 1000], help="widths for that (default 100 1000)")
+    verb.add_argument("--choice-dims", type=count, nargs="+", default=[100], help="input dimensions for that (default 100)")
+    verb.add_argument("--memory-gb", type=_positive, default=2.0, help="what dense weights may take; more is not measured (default 2)")
+    verb.add_argument("--seconds", type=_positive, default=0.3, help="how long each is measured, three times at least (default 0.3)")
+    verb.add_argument("--seed", type=_whole_number(0), required=True, help="root of all random streams")
+    _out(verb, "the record file (.parquet)")
+
+    def measure(o: argparse.Namespace) -> None:
+        from onestep.benchmarks import matrix_free
+
+        grid = (o.depths, o.widths, o.input_dim, o.batch, o.layer_width, o.layer_dims)
+        matrix_free.run(*grid, o.choice_depths, o.choice_widths, o.choice_dims, o.memory_gb, o.seconds, o.seed, o.out)
+
+    verb.set_defaults(run=measure)
+
+    verb = verbs.add_parser("figures", help="draw the figure, and write the tables")
+    verb.add_argument("--records", type=Path, required=True, metavar="FILE", help="what `benchmarks matrix-free` made")
+    verb.add_argument("--tables", type=Path, required=True, metavar="DIR", help="where the tables go")
+    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the figure goes (.pdf and .svg)")
+
+    def figures(o: argparse.Namespace) -> None:
+        from onestep.benchmarks import figures
+
+        figures.draw(o.records, o.tables, o.out)
+
+    verb.set_defaults(run=figures)
 
 
 def _common(commands: Any) -> None:
@@ -288,6 +464,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     _data(commands)
     _singlestep(commands)
+    _multilayer(commands)
+    _benchmarks(commands)
     _common(commands)
     _paper(commands)
     _schema(commands)
@@ -297,6 +475,7 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Runs one command; a mistake is one line on stderr and exit status 2."""
     options = _parser().parse_args()
+    memory.keep_freed()
     try:
         options.run(options)
     except Mistake as mistake:

@@ -17,8 +17,10 @@ STATUS = ("unswitched", "switched", "dead")
 
 RELATIVE_ERROR = {torch.float64: 1e-12, torch.float32: 1e-5}
 """The march stops when the certified error of the root, relative to it, is below this: by the precision of the networks."""
-MARGIN = 8.0
-"""How many standard deviations beyond its mean a wide layer's amplification is allowed for (see `chord_error`)."""
+MARGIN = 6.0
+"""How many standard deviations beyond its mean a wide layer's amplification is allowed for (see `path_error`)."""
+AIM = 0.7
+"""The march chooses its steps so that the band is about this part of phi."""
 RESOLUTION = {torch.float64: 1e-10, torch.float32: 1e-5}
 """Between marched points closer than this (relative to t, or to the cap near 0) the march certifies nothing."""
 
@@ -49,6 +51,14 @@ class Ray(Protocol):
     def maps(self) -> Maps:
         """The matrix behind each hidden layer."""
 
+    @property
+    def origin(self) -> tuple[list[Tensor], Tensor]:
+        """What `at` says of t = 0."""
+
+    @property
+    def output(self) -> Tensor:
+        """The output weights, [B, k]."""
+
     def at(self, t: Tensor) -> tuple[list[Tensor], Tensor]:
         """Pre-activations of every hidden layer [B, I, k] and values [B, I] at t [B, I]; the first layer is affine in t."""
 
@@ -59,9 +69,9 @@ class Ray(Protocol):
 def two_layer_roots(u: Tensor, v: Tensor, amplitude: Tensor, cap: float, guess: Tensor | None = None) -> Roots:
     """The exact first root in (0, cap) of phi(t) = sum_l A_l relu(u_l + t v_l); u, v, A are [..., k] float64 and phi(0) >= 0.
 
-    phi is affine between the breakpoints t_l = -u_l / v_l. Sorted running sums of slope and intercept give phi at every breakpoint;
-    the first one at which phi is negative closes the segment that holds the root. The root itself is that segment's intercept over
-    its slope, summed afresh over the neurons active there, so that no error of the running sums is left in it.
+    phi is affine between the breakpoints t_l = -u_l / v_l. The first breakpoint at which phi is negative closes the segment that holds
+    the root (`_segments`). The root itself is that segment's intercept over its slope, summed afresh over the neurons active there, so
+    that no error of running sums is left in it.
 
     A guess of the roots, [...], saves sorting most of the breakpoints: where phi is negative a little behind it, the first root is
     before that point and so are the breakpoints that matter. The result is the same for any guess, up to rounding.
@@ -72,26 +82,7 @@ def two_layer_roots(u: Tensor, v: Tensor, amplitude: Tensor, cap: float, guess: 
     if guess is not None:
         near = (1.25 * guess).clamp(max=cap)
         last = torch.where((amplitude * (u + near[..., None] * v).relu()).sum(-1) < 0, near, last)
-    # A neuron that starts exactly at zero switches at t = 0: it is active on the ray exactly when v > 0.
-    active = (u > 0) | ((u == 0) & (v > 0))
-    turning = (u * v < 0) & (u.abs() < last[..., None] * v.abs())
-    t, A, U, V = _packed(turning, torch.where(turning, -u / v, torch.inf), amplitude, u, v)
-    t, order = t.sort(dim=-1)
-    A, U, V = (part.gather(-1, order) for part in (A, U, V))
-    turn = torch.where(t < torch.inf, torch.where(V > 0, 1.0, -1.0), 0.0)  # +1: turns on, -1: off
-
-    def along(initial: Tensor, change: Tensor) -> Tensor:
-        """A running sum that starts at `initial`: its value on the segment that ends at each breakpoint, and on the last one."""
-        return torch.cat([initial[..., None], initial[..., None] + change.cumsum(-1)], -1)
-
-    slope = along((amplitude * v * active).sum(-1), turn * A * V)
-    intercept = along((amplitude * u * active).sum(-1), turn * A * U)
-    count = along(active.sum(-1).double(), turn)
-    ends = torch.cat([torch.minimum(t, last[..., None]), last[..., None]], -1)
-    phi = torch.where(count == 0, 0.0, intercept + slope * ends)
-    # At the end of a segment phi is also the value at the start of the next: with no neuron active there it is exactly 0.
-    phi[..., :-1] = torch.where(count[..., 1:] == 0, 0.0, phi[..., :-1])
-
+    ends, phi, always_off = _segments(u, v, amplitude, last)
     negative = phi < 0
     found = negative.any(-1)
     segment = negative.to(torch.uint8).argmax(-1, keepdim=True)
@@ -100,9 +91,40 @@ def two_layer_roots(u: Tensor, v: Tensor, amplitude: Tensor, cap: float, guess: 
     middle = (left + right)[..., None] / 2
     weight = amplitude * (u + middle * v > 0)
     root = (-(weight * u).sum(-1) / (weight * v).sum(-1)).clamp(left, right)
-    status = torch.where(found, SWITCHED, torch.where((phi == 0).all(-1) & ~active.any(-1), DEAD, UNSWITCHED))
+    status = torch.where(found, SWITCHED, torch.where((phi == 0).all(-1) & always_off, DEAD, UNSWITCHED))
     zeros = torch.zeros_like(status)
     return Roots(torch.where(found, root, torch.nan), status, zeros + 1, zeros)
+
+
+def _segments(u: Tensor, v: Tensor, amplitude: Tensor, last: Tensor, more: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """phi(t) = sum_l A_l relu(u_l + t v_l) on (0, last]: the ends of its segments in ascending order and its values there, [..., n].
+
+    `more` [..., m]: further points that are to be among the ends. Third, [...]: whether no neuron is active right behind 0.
+    Values come from running sums of slope and intercept over the sorted breakpoints; where no neuron is active they are exactly 0.
+    """
+    # A neuron that starts exactly at zero switches at t = 0: it is active on the ray exactly when v > 0.
+    active = (u > 0) | ((u == 0) & (v > 0))
+    turning = (u * v < 0) & (u.abs() < last[..., None] * v.abs())
+    t, A, U, V = _packed(turning, torch.where(turning, -u / v, torch.inf), amplitude, u, v)
+    if more is not None:
+        t = torch.cat([t, more], -1)
+        A, U, V = (torch.cat([part, torch.zeros_like(more)], -1) for part in (A, U, V))
+    t, order = t.sort(dim=-1)
+    A, U, V = (part.gather(-1, order) for part in (A, U, V))
+    turn = V.sign()  # +1: turns on, -1: off, 0: no neuron
+
+    def along(initial: Tensor, change: Tensor) -> Tensor:
+        """A running sum that starts at `initial`: its value on the segment that ends at each breakpoint, and on the last one."""
+        return torch.cat([initial[..., None], initial[..., None] + change.cumsum(-1)], -1)
+
+    slope = along((amplitude * v * active).sum(-1), turn * A * V)
+    intercept = along((amplitude * u * active).sum(-1), turn * A * U)
+    count = along(active.sum(-1).to(u.dtype), turn)
+    ends = torch.cat([torch.minimum(t, last[..., None]), last[..., None]], -1)
+    phi = torch.where(count == 0, 0.0, intercept + slope * ends)
+    # At the end of a segment phi is also the value at the start of the next: with no neuron active there it is exactly 0.
+    phi[..., :-1] = torch.where(count[..., 1:] == 0, 0.0, phi[..., :-1])
+    return ends, phi, ~active.any(-1)
 
 
 def _packed(chosen: Tensor, t: Tensor, *others: Tensor) -> list[Tensor]:
@@ -120,45 +142,97 @@ def _packed(chosen: Tensor, t: Tensor, *others: Tensor) -> list[Tensor]:
     return packed
 
 
-def chord_error(maps: Maps, activation: Activation, left: list[Tensor], right: list[Tensor], *, rigorous: bool = False) -> Tensor:
-    """E [B, I] such that phi leaves its chord by at most (1 - theta) E at (1 - theta) t0 + theta t1, for all theta in [0, 1].
+@dataclass(frozen=True)
+class Band:
+    """At theta of the way from t0 to t1, phi is known to within min(theta E_left, E_peak, (1 - theta) E_right); each [B, I]."""
+
+    left: Tensor
+    peak: Tensor
+    right: Tensor
+
+    def at(self, theta: Tensor) -> Tensor:
+        """Its half width at theta [B, I, n]."""
+        sides = torch.minimum(theta * self.left[..., None], (1 - theta) * self.right[..., None])
+        return torch.minimum(sides, self.peak[..., None])
+
+    @property
+    def corners(self) -> Tensor:
+        """Where it bends, [B, I, 2]; 1 where it is 0 all along."""
+        rise, fall = self.peak / self.left, 1 - self.peak / self.right
+        flat = rise < fall
+        top = self.right / (self.left + self.right)
+        return torch.stack([torch.where(flat, rise, top), torch.where(flat, fall, top)], -1).nan_to_num(nan=1.0).clamp(0, 1)
+
+
+def path_error(maps: Maps, activation: Activation, left: list[Tensor], right: list[Tensor], *, rigorous: bool = False) -> Band:
+    """How far phi can be, between t0 and t1, from what it would be if the last pre-activations moved along their chords.
 
     From the pre-activations [B, I, k] at t0 (`left`) and t1 (`right`). The first layer is affine along the ray. Where a layer's
-    pre-activations stay within (1 - theta) E (in l2) of their chords, its outputs stay within (1 - theta) (lip E + ||c||) of theirs:
-    the activation is lip-Lipschitz, and on a chord from p to q it leaves its own chord by at most (1 - theta) c (`Activation.bend`:
-    for relu only neurons that change sign have a c). The map behind, W, then multiplies by
+    pre-activations stay within E (in l2) of their chords, its outputs stay within lip E + ||c|| of theirs: the activation is
+    lip-Lipschitz, and on a chord from p to q it leaves its own chord by at most c (`Activation.bends`: for relu only neurons that
+    change sign have a c). The map behind, W, then multiplies by
 
         min(||W||,  s (sqrt(n) + MARGIN)),    s the deviation of its entries, n the outputs that are not off on the whole interval.
 
     The first is a bound for every deviation (`rigorous` uses nothing else). The second holds for a deviation that does not depend
     on W, but for a probability of exp(-MARGIN^2 / 2). The ray's direction does know a little of W, so that this is a margin and not
     a proof: the tests look for intervals that break it. It matters for wide layers only, where it is the smaller one.
-    The bends of the last layer meet output weights of at most s, so they add up to at most s sum(c), whatever the direction knows.
+    All of this holds with c theta, c and c (1 - theta) in place of c: the three sides of the band. For relu the last layer's own bends
+    are no error, as the value along the chords is known; for a smooth activation they are, and add up to at most s sum(c).
     """
-    error = torch.zeros(left[0].shape[:-1], dtype=torch.float64, device=left[0].device)
+    errors = [torch.zeros(left[0].shape[:-1], dtype=torch.float64, device=left[0].device)] * 3
     for index, ((norm_bound, deviation), p, q) in enumerate(zip(maps, left, right, strict=True)):
-        c = activation.bend(p, q)
         last = index + 1 == len(left)
-        bend = c.norm(dim=-1).double()
-        gain = norm_bound[:, None].expand_as(error)
-        if last:
-            bend = torch.minimum(gain * bend, deviation * c.sum(-1).double())
+        if last and activation.piecewise_linear:
+            bends = [torch.zeros_like(error) for error in errors]
+        elif last:
+            bends = [deviation * c.sum(-1).double() for c in activation.bends(p, q)]
         else:
-            error, bend = activation.lipschitz * error + bend, torch.zeros_like(bend)
+            errors = [
+                activation.lipschitz * error + c.norm(dim=-1).double() for error, c in zip(errors, activation.bends(p, q), strict=True)
+            ]
+            bends = [torch.zeros_like(error) for error in errors]
+        gain = norm_bound[:, None].expand_as(errors[0])
         if not rigorous:
-            outputs = torch.ones_like(error)
+            outputs = torch.ones_like(gain)
             if not last:
-                outputs = outputs * _outputs(left[index + 1], right[index + 1], MARGIN * deviation * error, activation)
+                outputs = outputs * _outputs(left[index + 1], right[index + 1], MARGIN * deviation * errors[1], activation)
             gain = torch.minimum(gain, deviation * (outputs.sqrt() + MARGIN))
-        error = (activation.lipschitz if last else 1.0) * gain * error + bend
-    return error
+        factor = (activation.lipschitz if last else 1.0) * gain
+        errors = [factor * error + bend for error, bend in zip(errors, bends, strict=True)]
+    return Band(*errors)
 
 
 def _outputs(p: Tensor, q: Tensor, reach: Tensor, activation: Activation) -> Tensor:
     """How many neurons of a layer are not off all along from p to q, when they leave their chords by at most reach [B, I]."""
-    if activation.second_derivative is not None:
+    if not activation.piecewise_linear:
         return torch.full_like(reach, p.shape[-1])
     return (torch.maximum(p, q) > -reach[..., None].to(p.dtype)).sum(-1).double()
+
+
+def chord_path(ray: Ray, sign: Tensor, p: Tensor, q: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """sign * f if the last pre-activations went straight from p to q: ends of its segments in (0, 1], `points` among them; values there.
+
+    For a smooth activation, whose bends are part of the band: the chord of the values.
+    """
+    if not ray.activation.piecewise_linear:
+        theta = torch.cat([points, torch.ones_like(points[..., :1])], -1).sort(-1).values
+        value = [(ray.activation.value(part).double() @ ray.output.double()[..., None]) for part in (p, q)]
+        return theta, sign[..., None] * ((1 - theta) * value[0] + theta * value[1])
+    amplitude = sign[..., None] * ray.output[:, None, :].double()
+    ends, phi, _ = _segments(p.double(), q.double() - p.double(), amplitude, torch.ones_like(sign), points)
+    return ends, phi
+
+
+def _first_negative(ends: Tensor, values: Tensor, start: Tensor) -> Tensor:
+    """Where a piecewise linear function that is `start` [...] at 0 and `values` at `ends` [..., n] falls below 0; else not-a-number."""
+    negative = values < 0
+    index = negative.to(torch.uint8).argmax(-1, keepdim=True)
+    before = (index - 1).clamp(min=0)
+    left = torch.where(index > 0, ends.gather(-1, before), 0.0)
+    high = torch.where(index > 0, values.gather(-1, before), start[..., None]).clamp(min=0)
+    right, low = ends.gather(-1, index), values.gather(-1, index)
+    return torch.where(negative.any(-1), (left + (right - left) * high / (high - low)).squeeze(-1), torch.nan)
 
 
 def first_roots(
@@ -166,12 +240,12 @@ def first_roots(
 ) -> Roots:
     """The first root in (0, cap) of phi = sign * f + level along each ray, [B, I], for networks of any depth; `guess`: about where.
 
-    A march. phi(t0) >= 0 and phi >= 0 before t0 are known. It evaluates t1 > t0 and bounds by (1 - theta) E how far phi leaves its
-    chord at theta of the way (`chord_error`). Where phi(t0) > E, phi is certainly positive as far as
-    (1 - theta) (phi(t0) - E) + theta phi(t1) is: up to t1 if phi(t1) >= 0, and t0 moves there; else up to `lower`, and the first root
-    lies between it and `upper`, beyond which the chord is certainly negative. One of the two is looked at next and becomes the new t0
-    or t1. Where E >= phi(t0) the step shrinks: E falls like (t1 - t0)^(3/2) and is 0 for relu once no neuron switches in between,
-    where the chord is phi itself and its root exact.
+    A march. phi >= 0 up to t0 is known. It evaluates some t1 > t0. Between the two, phi is what it would be if the last
+    pre-activations moved along their chords (`chord_path`, exact), to within a band (`path_error`). Where the path minus the band stays
+    positive phi has no root, and t0 moves to t1. Else the root lies behind `lower`, where that becomes negative first, and before
+    `upper`, where the path plus the band does. One of the two is looked at next and becomes the new t0 or t1; without a bracket worth
+    the name the step shrinks. The band falls like (t1 - t0)^(3/2) and is 0 for relu once no neuron but of the last layer switches in
+    between, where the root is exact.
     Guaranteed, up to rounding and to the bounds: the root found is the first one, unless `unresolved` counts steps at which the
     interval had already shrunk to RESOLUTION; a sign change overlooked there lasts less than RESOLUTION. Such steps are taken
     where phi runs into 0 without crossing it, as it does where the last neuron of a narrow network dies.
@@ -186,7 +260,7 @@ def first_roots(
     sign, level = sign.double(), torch.as_tensor(level, dtype=torch.float64, device=device).expand(shape)
     t0 = torch.zeros(shape, dtype=torch.float64, device=device)
     t1 = torch.full_like(t0, 0.05 * cap) if guess is None else guess.double().clamp(1e-6 * cap, cap)
-    layers0, value = ray.at(t0)
+    layers0, value = ray.origin
     phi0 = sign * value + level
     layers1, value = ray.at(t1)
     phi1 = sign * value + level
@@ -196,41 +270,41 @@ def first_roots(
     networks, inputs = torch.arange(shape[0], device=device), torch.arange(shape[1], device=device)
 
     while True:
-        error = chord_error(ray.maps, ray.activation, layers0, layers1, rigorous=rigorous)
-        alive |= running & ((phi0 != 0) | (phi1 != 0))
-        step, drop, spare = t1 - t0, phi0 - phi1, phi0 - error
-        flat = (phi0 == 0) & (phi1 == 0) & (error == 0)
+        band = path_error(ray.maps, ray.activation, layers0, layers1, rigorous=rigorous)
+        ends, path = chord_path(ray, sign, layers0[-1], layers1[-1], band.corners)
+        path = torch.cat([path[..., :-1] + level[..., None], phi1[..., None]], -1)
+        width = band.at(ends)
+        lower, upper = (_first_negative(ends, path + side * width, phi0) for side in (-1, 1))
+        step, exact = t1 - t0, band.peak == 0
+        alive |= running & ((phi0 != 0) | (phi1 != 0) | (path != 0).any(-1))
+        safe = lower.isnan()
         tiny = step <= resolution * t0.clamp(min=1e-3 * cap)
-        crossing = t0 + step * (phi0 / drop).clamp(0, 1)
-        lower = t0 + step * (spare / (spare - phi1)).clamp(0, 1)
-        upper = t0 + step * ((phi0 + error) / (drop + error)).clamp(0, 1)
-
-        # With less to spare a bracket would hardly shrink from below: a shorter step is better.
-        bracketed = (phi1 < 0) & (spare > 0.05 * phi0)
-        known = (phi1 < 0) & ((error == 0) | tiny | bracketed & (upper - lower <= relative_error * lower))
-        safe = flat | ((phi1 >= 0) & ((spare > 0) | (error == 0)))
+        sure = step * (upper - lower) <= relative_error * (t0 + step * lower)
+        known = ~safe & (exact | sure | (tiny & (phi1 < 0)))
         advance = ~known & (safe | tiny)
         found = running & known
         finished = found | (running & advance & (t1 >= cap))
         where = (networks[:, None].expand_as(t0)[finished], inputs.expand_as(t0)[finished])
+        crossing = t0 + step * torch.where(upper.isnan(), lower, (lower + upper) / 2)
         roots.t[where] = torch.where(found, crossing, torch.nan)[finished]
         roots.status[where] = torch.where(found, SWITCHED, torch.where(alive, UNSWITCHED, DEAD))[finished]
         place = (networks[:, None], inputs)
         roots.evaluations[place] += running
-        roots.unresolved[place] += (running & tiny & ~safe & (error > 0)).long()
+        roots.unresolved[place] += (running & tiny & ~safe & ~exact).long()
         running = running & ~finished
         if not running.any():
             return roots
 
-        # Where to look next. A bracket that is still wide beside the step behind it is best narrowed from below, else from above.
-        from_below = bracketed & (error > 0.1 * phi0)
-        inside = torch.where(from_below, lower, upper)
-        # Without a bracket: E grows like the step to the power 3/2; aim at E = phi / 2, and not far behind where the chord goes to.
-        scale = (0.5 * torch.where(advance, phi1, phi0) / error).nan_to_num(nan=1e9, posinf=1e9).clamp(min=0) ** (2 / 3)
-        chord = torch.where((drop > 0) & (phi1 > 0), 1.25 * step * phi1 / drop, torch.inf)
-        ahead = t1 + torch.minimum(step * scale.clamp(0.3, 4.0), chord).maximum(relative_error * t1)
+        # Where to look next. A wide bracket is best narrowed from below, a narrow one from above. Without one, the band is to be a part
+        # of phi: it grows like the step to the power 3/2.
+        from_above = ~advance & (upper < 0.9) & (band.peak < 0.1 * phi0)
+        from_below = ~advance & ~from_above & (lower > 0.2)
+        scale = (AIM * torch.where(advance, phi1, phi0) / band.peak).nan_to_num(nan=1e9, posinf=1e9).clamp(min=0) ** (2 / 3)
+        slope = torch.where((phi0 > phi1) & (phi1 > 0), 1.25 * phi1 / (phi0 - phi1), torch.inf)
+        ahead = t1 + (step * torch.minimum(scale.clamp(0.3, 4.0), slope)).maximum(relative_error * t1)
         shrunk = t0 + step * scale.clamp(0.05, 0.6)
-        t2 = torch.where(advance, ahead, torch.where(bracketed, inside, shrunk)).clamp(max=cap)
+        inside = t0 + step * torch.where(from_below, lower, upper)
+        t2 = torch.where(advance, ahead, torch.where(from_below | from_above, inside, shrunk)).clamp(max=cap)
 
         # Go on with the networks and inputs that still have a ray to follow, once that halves the work.
         rows, columns = running.any(1).nonzero().squeeze(1), running.any(0).nonzero().squeeze(1)

@@ -18,15 +18,24 @@ class Activation:
     lipschitz: float  # the largest |sigma'|
     curvature: float  # the largest |sigma''|
 
-    def bend(self, p: Tensor, q: Tensor) -> Tensor:
-        """c such that sigma leaves its chord from p to q by at most (1 - theta) c at (1 - theta) p + theta q, entry by entry.
+    @property
+    def piecewise_linear(self) -> bool:
+        """Whether it is relu, with one corner, at 0."""
+        return self.second_derivative is None
 
-        relu: 0 unless p and q have different signs; then at most min((1 - theta) |p|, theta |q|). A smooth sigma: at most
+    def bends(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Left, peak and right: sigma leaves its chord from p to q, theta of the way, by at most theta left, peak and (1 - theta) right.
+
+        relu: 0 unless p and q have different signs; else |q|, |p| |q| / (|p| + |q|), |p|. A smooth sigma leaves it by at most
         theta (1 - theta) (q - p)^2 max|sigma''| / 2.
         """
-        if self.second_derivative is None:
-            return torch.where(p * q < 0, p.abs(), torch.zeros_like(p))
-        return torch.square(q - p) * (self.curvature / 2)
+        if self.piecewise_linear:
+            zero = torch.zeros_like(p)
+            apart = p * q < 0
+            left, right = torch.where(apart, q.abs(), zero), torch.where(apart, p.abs(), zero)
+            return left, torch.where(apart, left * right / (left + right), zero), right
+        square = torch.square(q - p) * (self.curvature / 2)
+        return square, square / 4, square
 
 
 def _gaussian_density(z: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class _Side:
         """More directions [B, r, n] with their images [B, r, m]."""
         count = self._count + directions.shape[1]
         if count > self._directions.shape[1]:
-            self._directions, self._images = (self._roomier(part, 2 * count) for part in (self._directions, self._images))
+            self._directions, self._images = (self._roomier(part, max(4, 2 * count)) for part in (self._directions, self._images))
         self._directions[:, self._count : count], self._images[:, self._count : count] = directions, images
         self._count = count
 
@@ -150,8 +150,8 @@ class GaussianMatrix:
             images = self._image(directions, self._fresh(new, there), there)
             answers = torch.baddbmm(answers, parts, images)
             here.append(directions, images)
-        # Not a number in, not a number out.
-        return answers + 0 * questions.sum(-1, keepdim=True)
+        broken = ~length.isfinite()
+        return torch.where(broken, torch.nan, answers) if broken.any() else answers
 
     @staticmethod
     def _orthonormal(rows: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -169,7 +169,9 @@ class GaussianMatrix:
         """s g for each new question [B, r, 1] of a matrix, in the space that its answer is in; 0 for the others: [B, r, m]."""
         asking = [index for index, one in enumerate(new[:, 0, 0].tolist()) if one]
         generators = [self._generators[index] for index in asking]
-        fresh = torch.zeros(*new.shape[:2], there.directions.shape[-1], dtype=there.directions.dtype)
+        fresh = there.directions.new_empty(*new.shape[:2], there.directions.shape[-1])
+        if len(asking) < len(new):
+            fresh.zero_()
         if there is self._right and self._frame is not None:
             for question in fresh.unbind(1):
                 question[asking] = self._frame.gaussian(generators, fresh.dtype)

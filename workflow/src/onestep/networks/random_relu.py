@@ -144,16 +144,21 @@ def _questions(shape: Shape, inputs: int) -> list[int]:
 class NetworkRay:
     """The functions t -> f(x + t g) of B networks on I rays each."""
 
-    start: Tensor  # u = W_1 x   [B, I, k_1]
+    origin: tuple[list[Tensor], Tensor]  # pre-activations of every layer, [B, I, k] each, and values [B, I], at x
     slope: Tensor  # v = W_1 g   [B, I, k_1]
     hidden: tuple[Matrix, ...]  # W_2 .. W_L
     output: Tensor  # a / sqrt(k_L)   [B, k_L]
     maps: tuple[tuple[Tensor, float], ...]  # of W_2 .. W_L and a / sqrt(k_L): bounds on their norms [B], deviations of their entries
     activation: Activation = ACTIVATIONS["relu"]
 
+    @property
+    def start(self) -> Tensor:
+        """u = W_1 x, [B, I, k_1]."""
+        return self.origin[0][0]
+
     def at(self, t: Tensor) -> tuple[list[Tensor], Tensor]:
         """Pre-activations of every layer, [B, I, k] each, and values [B, I], at the parameters t [B, I]."""
-        layers = [self.start + t[..., None].to(self.start.dtype) * self.slope]
+        layers = [self.start + t[..., None].to(self.slope.dtype) * self.slope]
         for weights in self.hidden:
             layers.append(weights.times(self.activation.value(layers[-1])))
         return layers, (self.activation.value(layers[-1]) @ self.output[..., None]).squeeze(-1)
@@ -161,7 +166,7 @@ class NetworkRay:
     def only(self, networks: Tensor, inputs: Tensor) -> "NetworkRay":
         """The rays of some of the networks, from some of their inputs: ascending indices."""
         return NetworkRay(
-            self.start[networks][:, inputs],
+            ([layer[networks][:, inputs] for layer in self.origin[0]], self.origin[1][networks][:, inputs]),
             self.slope[networks][:, inputs],
             # A single network's weights need no copy.
             self.hidden if len(networks) == len(self.output) else tuple(weights.only(networks) for weights in self.hidden),
@@ -259,28 +264,37 @@ class RandomNetwork:
             hidden = self.activation.value(preactivations[-1])
         return preactivations, torch.matmul(hidden, self.output[..., None]).squeeze(-1)
 
-    def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """f [B, I] and its input gradient [B, I, m] at x [B, I, m]."""
-        preactivations, value = self.forward(x)
-        backward = self.output[:, None, :].expand(*value.shape, -1)
+    def gradient(self, preactivations: Sequence[Tensor]) -> Tensor:
+        """The input gradient [B, I, m] at the points whose pre-activations `forward` has given."""
+        if not preactivations:
+            return self.output[:, None, :]
+        backward = self.output[:, None, :].expand(*preactivations[-1].shape)
         for weights, preactivation in zip(reversed(self.layers), reversed(preactivations), strict=True):
             backward = weights.transposed_times(backward * self.activation.derivative(preactivation))
         if self.shape.bias:
             backward = torch.cat([torch.zeros_like(backward[..., :1]), backward[..., 1:]], -1)
-        return value, backward
+        return backward
 
-    def ray(self, x: Tensor, direction: Tensor) -> NetworkRay:
-        """The networks along x + t direction: x [B, I, m], the direction the same or one for all inputs, [B, 1, m]."""
+    def value_and_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """f [B, I] and its input gradient [B, I, m] at x [B, I, m]."""
+        preactivations, value = self.forward(x)
+        return value, self.gradient(preactivations).expand_as(x)
+
+    def ray(self, x: Tensor, direction: Tensor, origin: tuple[list[Tensor], Tensor] | None = None) -> NetworkRay:
+        """The networks along x + t direction: x [B, I, m], the direction the same or one for all inputs, [B, 1, m].
+
+        `origin`: what `forward` has said of x, where it is at hand.
+        """
         if not self.layers:
             # z = relu(z) - relu(-z)
             start, slope = ((part @ self.output[..., None]) * self.output.new_tensor([1.0, -1.0]) for part in (x, direction))
             signs = self.output.new_tensor([[1.0, -1.0]]).expand(len(self.output), 2)
-            return NetworkRay(start, slope.expand_as(start), (), signs, ((signs.norm(dim=-1).double(), 1.0),))
-        start = self.layers[0].times(x)
-        slope = self.layers[0].times(direction).expand_as(start)
+            return NetworkRay(([start], start[..., 0]), slope.expand_as(start), (), signs, ((signs.norm(dim=-1).double(), 1.0),))
+        origin = origin or self.forward(x)
+        slope = self.layers[0].times(direction).expand_as(origin[0][0])
         maps = []
         for (rows, columns, deviation), matrix in list(zip(self.shape.matrices, self.layers, strict=True))[1:]:
             bound = norm_bound(matrix, rows, columns)
             maps.append((torch.as_tensor(bound, dtype=torch.float64, device=x.device).expand(len(self.output)), deviation))
         maps.append((self.output.norm(dim=-1).double(), float(self.output.abs().max())))
-        return NetworkRay(start, slope, self.layers[1:], self.output, tuple(maps), self.activation)
+        return NetworkRay(origin, slope, self.layers[1:], self.output, tuple(maps), self.activation)

@@ -7,7 +7,6 @@ Work goes in blocks of networks whose size and place depend on the cell alone: h
 runs on the same blocks and the records are the same bytes.
 """
 
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,9 +19,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from onestep import records
+from onestep import memory, records
 from onestep.attacks.ray import DEAD, STATUS, SWITCHED, UNSWITCHED, Roots, first_roots, two_layer_roots
-from onestep.errors import Mistake
 from onestep.networks.random_relu import Kind, RandomNetwork, Shape, never_formed, numbers_held, unit_factor
 from onestep.provenance import certificate
 from onestep.seeds import stream
@@ -95,22 +93,13 @@ def _blocks(size: int, first: int, networks: int) -> Iterator[tuple[range, slice
         yield range(start, start + size), slice(max(first - start, 0), min(first + networks - start, size))
 
 
-def _require_memory(shape: Shape, held: int) -> None:
-    """Refuses, before any work, what this machine's memory cannot hold."""
-    needed, memory = 8 * held, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > 0.9 * memory:
-        raise Mistake(
-            f"width {max(shape.widths, default=0):,}, depth {len(shape.widths)}, dimension {shape.dim:,}: about {needed / 1e9:,.0f} GB of"
-            f" memory are needed and this machine has {memory / 1e9:,.0f}; ask for a smaller width or dimension, or fewer inputs"
-        )
-
-
 def _sampled(
     shapes: Sequence[Shape], first: int, networks: int, inputs: int, seed: int, device: str, kind: Kind = "auto", axes: int | None = None
 ) -> Iterator[_Block]:
     """Every block of every cell. `axes`: how many directions of the input space the experiment meets; 2 an input where not given."""
     for shape in shapes:
-        _require_memory(shape, max(_BLOCK_NUMBERS, numbers_held(shape, inputs, kind)))
+        name = f"width {max(shape.widths, default=0):,}, depth {len(shape.widths)}, dimension {shape.dim:,}"
+        memory.require(max(_BLOCK_NUMBERS, numbers_held(shape, inputs, kind)), name)
     last_word = time.perf_counter()
     for count, shape in enumerate(shapes):
         width = max(shape.widths, default=shape.dim)
@@ -129,18 +118,26 @@ def _sampled(
             yield _Block(block, wanted, nets, x, cell)
 
 
+def _at(block: _Block) -> tuple[Tensor, Tensor, tuple[list[Tensor], Tensor]]:
+    """f [B, I] and its gradient [B, I, m] at the block's inputs, and what `forward` says of them."""
+    origin = block.nets.forward(block.x)
+    return origin[1], block.nets.gradient(origin[0]).expand_as(block.x), origin
+
+
 def _signs(value: Tensor) -> Tensor:
     return torch.where(value < 0, -1.0, 1.0).double()
 
 
-def _roots(nets: RandomNetwork, x: Tensor, direction: Tensor, value: Tensor, slope: Tensor, cap: float) -> Roots:
+def _roots(nets: RandomNetwork, x: Tensor, origin: tuple[list[Tensor], Tensor], direction: Tensor, slope: Tensor, cap: float) -> Roots:
     """First sign change along x - sign(f(x)) t direction: exact for two-layer relu networks, by the certified march for others.
 
-    `slope`: how fast |f| falls along the direction at x, which tells about where. Where f(x) is exactly 0 all neurons of a layer are
-    off and the network is dead around x. Some direction may wake it up again, but there was no sign to change.
+    `origin`: what `forward` says of x; `slope`: how fast |f| falls along the direction there, which tells about where. Where f(x) is
+    exactly 0 all neurons of a layer are off and the network is dead around x. Some direction may wake it up again, but there was no
+    sign to change.
     """
+    value = origin[1]
     sign = _signs(value)
-    ray = nets.ray(x, -sign[..., None].to(x.dtype) * direction)
+    ray = nets.ray(x, -sign[..., None].to(x.dtype) * direction, origin)
     guess = torch.where(slope > 0, value.abs() / slope, 0.05 * cap).double()
     if nets.depth <= 1 and nets.shape.activation == "relu":
         amplitude = ray.output[:, None, :].double() * sign[..., None]
@@ -217,11 +214,11 @@ def sample(
     parts, rays = [], _Rays()
     shapes = [Shape(dim, (width,) * depth) for dim in input_dims]
     for block in _sampled(shapes, first, networks, inputs, seed, device, kind):
-        value, gradient = block.nets.value_and_gradient(block.x)
+        value, gradient, origin = _at(block)
         norm = gradient.norm(dim=-1)
         # At unit scale value and gradient shrink by the same factor, so eta grows by it and the perturbation is the same:
         # the search at He scale sees every step below the cap at either scale.
-        roots = _roots(block.nets, block.x, gradient, value, norm**2, cap)
+        roots = _roots(block.nets, block.x, origin, gradient, norm**2, cap)
         rays.count(block, roots)
         for scale, factor in (("he", 1.0), ("unit", unit_factor(depth))):
             step = roots.t / factor
@@ -264,9 +261,9 @@ def variants(
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
     parts, rays = [], _Rays()
     for block in _sampled([Shape(dim, (width,), **VARIANTS[variant]) for dim in input_dims], first, networks, inputs, seed, device):
-        value, gradient = block.nets.value_and_gradient(block.x)
+        value, gradient, origin = _at(block)
         norm = gradient.norm(dim=-1)
-        roots = _roots(block.nets, block.x, gradient, value, norm**2, cap)
+        roots = _roots(block.nets, block.x, origin, gradient, norm**2, cap)
         rays.count(block, roots)
         columns = {
             "variant": variant,
@@ -298,10 +295,10 @@ def universal(
     shapes = [Shape(dim, (width,)) for dim in input_dims]
     for block in _sampled(shapes, first, networks, inputs, seed, device, axes=2 * inputs + 1):
         nets, x = block.nets, block.x
-        value, gradient = nets.value_and_gradient(x)
+        value, gradient, origin = _at(block)
         direction = nets.layers[0].transposed_times(nets.output[:, None, :])  # [B, 1, m]
         sign = _signs(value)
-        roots = _roots(nets, x, direction, value, (gradient * direction).sum(-1), cap)
+        roots = _roots(nets, x, origin, direction, (gradient * direction).sum(-1), cap)
         rays.count(block, roots)
         length = direction.norm(dim=-1).expand_as(value)
         _, fixed = nets.forward(x - (sign.to(x.dtype) * reach / length)[..., None] * direction)
