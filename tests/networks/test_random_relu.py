@@ -170,7 +170,7 @@ def test_a_network_built_with_hidden_variance_one_over_k_is_the_unit_factor_time
     (rng,) = generators("network", depth, width, dim, count=1)
     layers = [rng.standard_normal((width, dim)) / math.sqrt(dim)]
     layers += [rng.standard_normal((width, width)) / math.sqrt(width) for _ in range(depth - 1)]
-    signs = np.where(rng.integers(0, 2, width) == 1, 1.0, -1.0)
+    signs = np.array([1.0 if byte >> (7 - bit) & 1 else -1.0 for byte in rng.bytes((width + 7) // 8) for bit in range(8)])[:width]
     value, gradient = nets.value_and_gradient(x)
     for i in range(4):
         point = x[0, i].clone().requires_grad_()

@@ -76,24 +76,31 @@ def two_layer_roots(u: Tensor, v: Tensor, amplitude: Tensor, cap: float, guess: 
     A guess of the roots, [...], saves sorting most of the breakpoints: where phi is negative a little behind it, the first root is
     before that point and so are the breakpoints that matter. The result is the same for any guess, up to rounding.
     """
-    shape = (u * v * amplitude).shape
+    shape = torch.broadcast_shapes(u.shape, v.shape, amplitude.shape)  # type: ignore[no-untyped-call]
     u, v, amplitude = u.expand(shape), v.expand(shape), amplitude.expand(shape)
     last = u.new_full(shape[:-1], cap)
     if guess is not None:
         near = (1.25 * guess).clamp(max=cap)
-        last = torch.where((amplitude * (u + near[..., None] * v).relu()).sum(-1) < 0, near, last)
+        last = torch.where(_dot(amplitude, (u + near[..., None] * v).relu()) < 0, near, last)
     ends, phi, always_off = _segments(u, v, amplitude, last)
     negative = phi < 0
     found = negative.any(-1)
+    if (~found & (last < cap)).any():
+        return two_layer_roots(u, v, amplitude, cap)  # a guess so near a root that rounding decides
     segment = negative.to(torch.uint8).argmax(-1, keepdim=True)
     left = torch.where(segment > 0, ends.gather(-1, (segment - 1).clamp(min=0)), 0.0).squeeze(-1)
     right = ends.gather(-1, segment).squeeze(-1)
     middle = (left + right)[..., None] / 2
     weight = amplitude * (u + middle * v > 0)
-    root = (-(weight * u).sum(-1) / (weight * v).sum(-1)).clamp(left, right)
+    root = (-_dot(weight, u) / _dot(weight, v)).clamp(left, right)
     status = torch.where(found, SWITCHED, torch.where((phi == 0).all(-1) & always_off, DEAD, UNSWITCHED))
     zeros = torch.zeros_like(status)
     return Roots(torch.where(found, root, torch.nan), status, zeros + 1, zeros)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner products along the last dimension."""
+    return torch.matmul(a[..., None, :], b[..., :, None])[..., 0, 0]
 
 
 def _segments(u: Tensor, v: Tensor, amplitude: Tensor, last: Tensor, more: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -104,8 +111,9 @@ def _segments(u: Tensor, v: Tensor, amplitude: Tensor, last: Tensor, more: Tenso
     """
     # A neuron that starts exactly at zero switches at t = 0: it is active on the ray exactly when v > 0.
     active = (u > 0) | ((u == 0) & (v > 0))
-    turning = (u * v < 0) & (u.abs() < last[..., None] * v.abs())
-    t, A, U, V = _packed(turning, torch.where(turning, -u / v, torch.inf), amplitude, u, v)
+    turning = u * (u + last[..., None] * v) < 0
+    A, U, V = _packed(turning, amplitude, u, v)
+    t = torch.where(V == 0, torch.inf, -U / V)
     if more is not None:
         t = torch.cat([t, more], -1)
         A, U, V = (torch.cat([part, torch.zeros_like(more)], -1) for part in (A, U, V))
@@ -117,8 +125,9 @@ def _segments(u: Tensor, v: Tensor, amplitude: Tensor, last: Tensor, more: Tenso
         """A running sum that starts at `initial`: its value on the segment that ends at each breakpoint, and on the last one."""
         return torch.cat([initial[..., None], initial[..., None] + change.cumsum(-1)], -1)
 
-    slope = along((amplitude * v * active).sum(-1), turn * A * V)
-    intercept = along((amplitude * u * active).sum(-1), turn * A * U)
+    weight = amplitude * active
+    slope = along(_dot(weight, v), turn * A * V)
+    intercept = along(_dot(weight, u), turn * A * U)
     count = along(active.sum(-1).to(u.dtype), turn)
     ends = torch.cat([torch.minimum(t, last[..., None]), last[..., None]], -1)
     phi = torch.where(count == 0, 0.0, intercept + slope * ends)
@@ -127,16 +136,15 @@ def _segments(u: Tensor, v: Tensor, amplitude: Tensor, last: Tensor, more: Tenso
     return ends, phi, ~active.any(-1)
 
 
-def _packed(chosen: Tensor, t: Tensor, *others: Tensor) -> list[Tensor]:
-    """The chosen entries of each row [..., k] moved to its front, rows as long as the longest needs; t is inf in what is left over."""
+def _packed(chosen: Tensor, *parts: Tensor) -> list[Tensor]:
+    """The chosen entries of each row [..., k] moved to its front, rows as long as the longest needs, with zeros in what is left over."""
     rows = chosen.reshape(-1, chosen.shape[-1])
     row, column = rows.nonzero(as_tuple=True)
-    counts = rows.sum(-1)
-    place = torch.arange(len(row), device=t.device) - (counts.cumsum(0) - counts)[row]
-    shape = (len(rows), max(1, int(counts.max())))
+    counts = torch.bincount(row, minlength=len(rows))
+    place = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
     packed = []
-    for part, filler in ((t, torch.inf), *((other, 0.0) for other in others)):
-        front = part.new_full(shape, filler)
+    for part in parts:
+        front = part.new_zeros(len(rows), max(1, int(counts.max())))
         front[row, place] = part.reshape(rows.shape)[row, column]
         packed.append(front.view(*chosen.shape[:-1], -1))
     return packed
@@ -144,24 +152,19 @@ def _packed(chosen: Tensor, t: Tensor, *others: Tensor) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class Band:
-    """At theta of the way from t0 to t1, phi is known to within min(theta E_left, E_peak, (1 - theta) E_right); each [B, I]."""
+    """At theta of the way from t0 to t1, phi is known to within min(E_peak, (1 - theta) E_right); each [B, I]."""
 
-    left: Tensor
     peak: Tensor
     right: Tensor
 
     def at(self, theta: Tensor) -> Tensor:
         """Its half width at theta [B, I, n]."""
-        sides = torch.minimum(theta * self.left[..., None], (1 - theta) * self.right[..., None])
-        return torch.minimum(sides, self.peak[..., None])
+        return torch.minimum((1 - theta) * self.right[..., None], self.peak[..., None])
 
     @property
-    def corners(self) -> Tensor:
-        """Where it bends, [B, I, 2]; 1 where it is 0 all along."""
-        rise, fall = self.peak / self.left, 1 - self.peak / self.right
-        flat = rise < fall
-        top = self.right / (self.left + self.right)
-        return torch.stack([torch.where(flat, rise, top), torch.where(flat, fall, top)], -1).nan_to_num(nan=1.0).clamp(0, 1)
+    def corner(self) -> Tensor:
+        """Where it bends, [B, I, 1]; 1 where it is 0 all along."""
+        return (1 - self.peak / self.right).nan_to_num(nan=1.0)[..., None]
 
 
 def path_error(maps: Maps, activation: Activation, left: list[Tensor], right: list[Tensor], *, rigorous: bool = False) -> Band:
@@ -177,30 +180,29 @@ def path_error(maps: Maps, activation: Activation, left: list[Tensor], right: li
     The first is a bound for every deviation (`rigorous` uses nothing else). The second holds for a deviation that does not depend
     on W, but for a probability of exp(-MARGIN^2 / 2). The ray's direction does know a little of W, so that this is a margin and not
     a proof: the tests look for intervals that break it. It matters for wide layers only, where it is the smaller one.
-    All of this holds with c theta, c and c (1 - theta) in place of c: the three sides of the band. For relu the last layer's own bends
-    are no error, as the value along the chords is known; for a smooth activation they are, and add up to at most s sum(c).
+    All of this holds with c (1 - theta) in place of c, too: the two sides of the band. For relu the last layer's own bends are no
+    error, as the value along the chords is known; for a smooth activation they are, and add up to at most s sum(c).
     """
-    errors = [torch.zeros(left[0].shape[:-1], dtype=torch.float64, device=left[0].device)] * 3
+    shape = left[0].shape[:-1]
+    peak = right_ = torch.zeros(shape, dtype=torch.float64, device=left[0].device)
     for index, ((norm_bound, deviation), p, q) in enumerate(zip(maps, left, right, strict=True)):
         last = index + 1 == len(left)
-        if last and activation.piecewise_linear:
-            bends = [torch.zeros_like(error) for error in errors]
-        elif last:
-            bends = [deviation * c.sum(-1).double() for c in activation.bends(p, q)]
-        else:
-            errors = [
-                activation.lipschitz * error + c.norm(dim=-1).double() for error, c in zip(errors, activation.bends(p, q), strict=True)
-            ]
-            bends = [torch.zeros_like(error) for error in errors]
-        gain = norm_bound[:, None].expand_as(errors[0])
+        gain = norm_bound[:, None].expand(shape)
+        if not last:
+            peak, right_ = (
+                activation.lipschitz * error + torch.linalg.vector_norm(c, dim=-1).double()
+                for error, c in zip((peak, right_), activation.bends(p, q), strict=True)
+            )
         if not rigorous:
-            outputs = torch.ones_like(gain)
-            if not last:
-                outputs = outputs * _outputs(left[index + 1], right[index + 1], MARGIN * deviation * errors[1], activation)
-            gain = torch.minimum(gain, deviation * (outputs.sqrt() + MARGIN))
-        factor = (activation.lipschitz if last else 1.0) * gain
-        errors = [factor * error + bend for error, bend in zip(errors, bends, strict=True)]
-    return Band(*errors)
+            outputs = 1.0 if last else _outputs(left[index + 1], right[index + 1], MARGIN * deviation * peak, activation).sqrt()
+            gain = torch.minimum(gain, torch.as_tensor(deviation * (outputs + MARGIN), device=gain.device))
+        peak, right_ = gain * peak, gain * right_
+        if last and not activation.piecewise_linear:
+            peak, right_ = (
+                activation.lipschitz * error + deviation * c.sum(-1).double()
+                for error, c in zip((peak, right_), activation.bends(p, q), strict=True)
+            )
+    return Band(peak, right_)
 
 
 def _outputs(p: Tensor, q: Tensor, reach: Tensor, activation: Activation) -> Tensor:
@@ -271,7 +273,7 @@ def first_roots(
 
     while True:
         band = path_error(ray.maps, ray.activation, layers0, layers1, rigorous=rigorous)
-        ends, path = chord_path(ray, sign, layers0[-1], layers1[-1], band.corners)
+        ends, path = chord_path(ray, sign, layers0[-1], layers1[-1], band.corner)
         path = torch.cat([path[..., :-1] + level[..., None], phi1[..., None]], -1)
         width = band.at(ends)
         lower, upper = (_first_negative(ends, path + side * width, phi0) for side in (-1, 1))

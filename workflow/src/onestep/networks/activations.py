@@ -23,19 +23,18 @@ class Activation:
         """Whether it is relu, with one corner, at 0."""
         return self.second_derivative is None
 
-    def bends(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Left, peak and right: sigma leaves its chord from p to q, theta of the way, by at most theta left, peak and (1 - theta) right.
+    def bends(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Peak and right: sigma leaves its chord from p to q, theta of the way, by at most |peak| and by at most (1 - theta) |right|.
 
-        relu: 0 unless p and q have different signs; else |q|, |p| |q| / (|p| + |q|), |p|. A smooth sigma leaves it by at most
+        relu: 0 unless p and q have different signs; else |p| |q| / (|p| + |q|) and |p|. A smooth sigma leaves it by at most
         theta (1 - theta) (q - p)^2 max|sigma''| / 2.
         """
         if self.piecewise_linear:
-            zero = torch.zeros_like(p)
             apart = p * q < 0
-            left, right = torch.where(apart, q.abs(), zero), torch.where(apart, p.abs(), zero)
-            return left, torch.where(apart, left * right / (left + right), zero), right
+            right, other = torch.where(apart, p, 0.0), torch.where(apart, q, 1.0)
+            return right * other / (right - other), right
         square = torch.square(q - p) * (self.curvature / 2)
-        return square, square / 4, square
+        return square / 4, square
 
 
 def _gaussian_density(z: Tensor) -> Tensor:

@@ -59,27 +59,27 @@ class _Side:
     """The directions asked from one side, orthonormal rows [B, a, n], and their images [B, a, m]; a row of zeros stands for none."""
 
     def __init__(self, directions: Tensor, images: Tensor) -> None:
-        self._directions, self._images, self._count = directions, images, directions.shape[1]
+        self._directions, self._images, self.count = directions, images, directions.shape[1]
 
     @property
     def directions(self) -> Tensor:
-        return self._directions[:, : self._count]
+        return self._directions[:, : self.count]
 
     @property
     def images(self) -> Tensor:
-        return self._images[:, : self._count]
+        return self._images[:, : self.count]
 
     def append(self, directions: Tensor, images: Tensor) -> None:
         """More directions [B, r, n] with their images [B, r, m]."""
-        count = self._count + directions.shape[1]
+        count = self.count + directions.shape[1]
         if count > self._directions.shape[1]:
             self._directions, self._images = (self._roomier(part, max(4, 2 * count)) for part in (self._directions, self._images))
-        self._directions[:, self._count : count], self._images[:, self._count : count] = directions, images
-        self._count = count
+        self._directions[:, self.count : count], self._images[:, self.count : count] = directions, images
+        self.count = count
 
     def _roomier(self, part: Tensor, capacity: int) -> Tensor:
         larger = part.new_empty(len(part), capacity, part.shape[-1])
-        larger[:, : self._count] = part[:, : self._count]
+        larger[:, : self.count] = part[:, : self.count]
         return larger
 
     def only(self, matrices: Tensor) -> "_Side":
@@ -103,6 +103,9 @@ class GaussianMatrix:
         frame: Frame | None = None,
     ) -> None:
         self._generators, self._frame, self.deviation = list(generators), frame, deviation
+        # In single precision torch draws normal numbers twice as fast as NumPy, in double precision four times as slowly.
+        single = dtype == torch.float32
+        self._fast = [torch.Generator().manual_seed(int(one.integers(2**63))) for one in generators] if single else []
         self.rows, self.columns = rows, columns if frame is None else frame.size
         asked, answered = (torch.empty(len(generators), 0, size, dtype=dtype) for size in (self.columns, rows))
         self._right, self._left = _Side(asked, answered), _Side(answered, asked)
@@ -118,6 +121,7 @@ class GaussianMatrix:
     def only(self, matrices: Tensor) -> "GaussianMatrix":
         """Some of the matrices, with all that is known of them; ask them or the whole from then on, not both."""
         kept = GaussianMatrix.__new__(GaussianMatrix)
+        kept._fast = [self._fast[index] for index in matrices.tolist()] if self._fast else []
         kept._generators, kept._frame, kept.deviation = (
             [self._generators[index] for index in matrices.tolist()],
             self._frame,
@@ -129,29 +133,37 @@ class GaussianMatrix:
 
     def _ask(self, questions: Tensor, here: _Side, there: _Side) -> Tensor:
         """The answers [B, r, m] to r questions [B, r, n] to each matrix; `here` is the side that asks, `there` the other one."""
-        known, rest = torch.zeros((), dtype=questions.dtype), questions
-        # Twice: one pass of Gram-Schmidt leaves what rounding makes of a nearly dependent question.
-        for _ in range(2):
-            part = rest @ here.directions.mT
-            rest = torch.baddbmm(rest, part, here.directions, alpha=-1)
-            known = known + part
-        length = rest.norm(dim=-1, keepdim=True)
+        known, rest = None, questions
+        if here.count:
+            # Twice: one pass of Gram-Schmidt leaves what rounding makes of a nearly dependent question.
+            known = torch.bmm(rest, here.directions.mT)
+            rest = torch.baddbmm(rest, known, here.directions, alpha=-1)
+            more = torch.bmm(rest, here.directions.mT)
+            rest = torch.baddbmm(rest, more, here.directions, alpha=-1)
+            known = known + more
+        length = torch.linalg.vector_norm(rest, dim=-1, keepdim=True)
+        whole = torch.linalg.vector_norm(questions, dim=-1, keepdim=True) if here.count else length
         # A question of zeros or of not-a-numbers (from a dead or broken network) must not enter the basis.
-        new = length > DEPENDENT[questions.dtype] * questions.norm(dim=-1, keepdim=True)
-        answers = known @ here.images
-        if new.any():
-            if questions.shape[1] == 1:
-                directions, parts = torch.where(new, rest / length, 0.0), torch.where(new, length, 0.0)
-            else:
-                block = self._orthonormal(rest / length) if bool(new.all()) else None
+        enough, sizes = DEPENDENT[questions.dtype], zip(length.flatten().tolist(), whole.flatten().tolist(), strict=True)
+        new = [part > enough * size and part < math.inf for part, size in sizes]
+        answers = questions.new_zeros(*questions.shape[:2], here.images.shape[-1]) if known is None else torch.bmm(known, here.images)
+        if any(new):
+            count = questions.shape[1]
+            directions, parts = rest / length, length
+            if count > 1:
+                block = self._orthonormal(directions) if all(new) else None
                 if block is None:
                     return torch.cat([self._ask(question[:, None], here, there) for question in questions.unbind(1)], 1)
                 directions, parts = block[0], length * block[1]
-            images = self._image(directions, self._fresh(new, there), there)
-            answers = torch.baddbmm(answers, parts, images)
+            elif not all(new):
+                kept = torch.tensor(new)[:, None, None]
+                directions, parts = torch.where(kept, directions, 0.0), torch.where(kept, parts, 0.0)
+            asking = [index for index, one in enumerate(new[::count]) if one]
+            images = self._image(directions, self._fresh(asking, len(questions), count, there), there)
+            answers = torch.baddbmm(answers, parts, images) if here.count else torch.bmm(parts, images)
             here.append(directions, images)
-        broken = ~length.isfinite()
-        return torch.where(broken, torch.nan, answers) if broken.any() else answers
+        # Not a number in, not a number out.
+        return answers if all(new) or bool(length.isfinite().all()) else torch.where(length.isfinite(), answers, torch.nan)
 
     @staticmethod
     def _orthonormal(rows: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -165,24 +177,28 @@ class GaussianMatrix:
             L = L @ factor
         return rows, L
 
-    def _fresh(self, new: Tensor, there: _Side) -> Tensor:
-        """s g for each new question [B, r, 1] of a matrix, in the space that its answer is in; 0 for the others: [B, r, m]."""
-        asking = [index for index, one in enumerate(new[:, 0, 0].tolist()) if one]
-        generators = [self._generators[index] for index in asking]
-        fresh = there.directions.new_empty(*new.shape[:2], there.directions.shape[-1])
-        if len(asking) < len(new):
+    def _fresh(self, asking: list[int], matrices: int, questions: int, there: _Side) -> Tensor:
+        """s g for each question of the matrices that ask, in the space that its answer is in; 0 for the others: [B, r, m]."""
+        fresh = there.directions.new_empty(matrices, questions, there.directions.shape[-1])
+        if len(asking) < matrices:
             fresh.zero_()
         if there is self._right and self._frame is not None:
+            generators = [self._generators[index] for index in asking]
             for question in fresh.unbind(1):
                 question[asking] = self._frame.gaussian(generators, fresh.dtype)
+        elif self._fast:
+            for index in asking:
+                fresh[index].normal_(generator=self._fast[index])
         else:
             numbers = fresh.numpy()
-            for index, generator in zip(asking, generators, strict=True):
-                generator.standard_normal(out=numbers[index], dtype=numbers.dtype.type)
+            for index in asking:
+                self._generators[index].standard_normal(out=numbers[index])
         return fresh.mul_(self.deviation)
 
     @staticmethod
     def _image(directions: Tensor, fresh: Tensor, there: _Side) -> Tensor:
         """P (Z'q) + (I - PP') s g for new directions q [B, r, n] and s g [B, r, m]; 0 where both are."""
-        fixed = directions @ there.images.mT - fresh @ there.directions.mT
+        if not there.count:
+            return fresh
+        fixed = torch.bmm(directions, there.images.mT) - torch.bmm(fresh, there.directions.mT)
         return torch.baddbmm(fresh, fixed, there.directions)

@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from onestep.networks.activations import ACTIVATIONS, Activation
@@ -44,6 +45,12 @@ def random_inputs(generators: Sequence[np.random.Generator], inputs: int, dim: i
     """Uniform points on the sphere of radius sqrt(d), [B, I, d]; the first ones do not depend on how many are asked for."""
     x = torch.from_numpy(np.stack([generator.standard_normal((inputs, dim)) for generator in generators]))
     return x.mul_(math.sqrt(dim) / x.norm(dim=-1, keepdim=True))
+
+
+def _signs(generator: np.random.Generator, count: int) -> NDArray[np.int8]:
+    """Random +-1, one bit each."""
+    bits = np.unpackbits(np.frombuffer(generator.bytes(-(-count // 8)), np.uint8), count=count)
+    return 2 * bits.view(np.int8) - 1
 
 
 @dataclass(frozen=True)
@@ -233,11 +240,8 @@ class RandomNetwork:
                     generator.standard_normal(out=matrix, dtype=matrix.dtype.type)
                 layers.append(DenseMatrix(torch.from_numpy(weights).mul_(deviation).to(device), deviation))
         last = shape.widths[-1] if shape.widths else dim
-        draw = [
-            generator.integers(0, 2, last) * 2.0 - 1 if shape.output == "signs" else generator.standard_normal(last)
-            for generator in generators
-        ]
-        output = torch.from_numpy(np.stack(draw) / math.sqrt(last)).to(device, dtype)
+        draw = [_signs(generator, last) if shape.output == "signs" else generator.standard_normal(last) for generator in generators]
+        output = (torch.from_numpy(np.stack(draw)).to(dtype) / math.sqrt(last)).to(device)
         return cls(shape, layers, output, frame)
 
     def directions(self, generators: Sequence[np.random.Generator], count: int) -> Tensor:
