@@ -7,10 +7,15 @@ phi turns negative right behind such a stretch, its end is the root. `SWITCHED`,
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from onestep.networks.activations import Activation
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 UNSWITCHED, SWITCHED, DEAD = 0, 1, 2
 STATUS = ("unswitched", "switched", "dead")
@@ -234,7 +239,22 @@ def _first_negative(ends: Tensor, values: Tensor, start: Tensor) -> Tensor:
     left = torch.where(index > 0, ends.gather(-1, before), 0.0)
     high = torch.where(index > 0, values.gather(-1, before), start[..., None]).clamp(min=0)
     right, low = ends.gather(-1, index), values.gather(-1, index)
-    return torch.where(negative.any(-1), (left + (right - left) * high / (high - low)).squeeze(-1), torch.nan)
+    return torch.where(low < 0, left + (right - left) * high / (high - low), torch.nan).squeeze(-1)
+
+
+def _between(
+    ray: Ray, sign: Tensor, level: Array, layers0: list[Tensor], phi0: Array, layers1: list[Tensor], phi1: Array, rigorous: bool
+) -> tuple[Array, Array, Array, Array]:
+    """What is known of phi between t0 and t1, as parts of the way: where it may fall below 0 first (`lower`) and where it certainly has
+    (`upper`), not-a-number if it does not; the band's height; whether the path is not 0 all along. Each [B, I]."""
+    band = path_error(ray.maps, ray.activation, layers0, layers1, rigorous=rigorous)
+    ends, path = chord_path(ray, sign, layers0[-1], layers1[-1], band.corner)
+    shift, at_start, at_end = (torch.from_numpy(part).to(sign.device) for part in (level, phi0, phi1))
+    path = torch.cat([path[..., :-1] + shift[..., None], at_end[..., None]], -1)
+    width = band.at(ends)
+    both = _first_negative(ends.expand(2, *ends.shape), torch.stack([path - width, path + width]), at_start.expand(2, *at_start.shape))
+    lower, upper = both.cpu().numpy()
+    return lower, upper, band.peak.cpu().numpy(), (path != 0).any(-1).cpu().numpy()
 
 
 def first_roots(
@@ -252,81 +272,78 @@ def first_roots(
     interval had already shrunk to RESOLUTION; a sign change overlooked there lasts less than RESOLUTION. Such steps are taken
     where phi runs into 0 without crossing it, as it does where the last neuron of a narrow network dies.
     """
+    # What decides is small and stays with NumPy, [B, I]; the layers stay where they are.
     shape, device = sign.shape, sign.device
-    roots = Roots(
-        t=torch.full(shape, torch.nan, dtype=torch.float64, device=device),
-        status=torch.zeros(shape, dtype=torch.int64, device=device),
-        evaluations=torch.ones(shape, dtype=torch.int64, device=device),
-        unresolved=torch.zeros(shape, dtype=torch.int64, device=device),
-    )
-    sign, level = sign.double(), torch.as_tensor(level, dtype=torch.float64, device=device).expand(shape)
-    t0 = torch.zeros(shape, dtype=torch.float64, device=device)
-    t1 = torch.full_like(t0, 0.05 * cap) if guess is None else guess.double().clamp(1e-6 * cap, cap)
-    layers0, value = ray.origin
-    phi0 = sign * value + level
-    layers1, value = ray.at(t1)
-    phi1 = sign * value + level
-    relative_error, resolution = RELATIVE_ERROR[value.dtype], RESOLUTION[value.dtype]
-    running = torch.ones_like(t0, dtype=torch.bool)
-    alive = torch.zeros_like(running)
-    networks, inputs = torch.arange(shape[0], device=device), torch.arange(shape[1], device=device)
+    sign, orientation = sign.double(), sign.double().cpu().numpy()
+    raised: Array = np.broadcast_to(np.asarray(torch.as_tensor(level).cpu(), dtype=np.float64), shape).copy()
+    found_t, found_status = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
+    evaluations, unresolved = np.ones(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+
+    def look(t: Array) -> tuple[list[Tensor], Array]:
+        layers, value = ray.at(torch.from_numpy(t).to(device))
+        return layers, orientation * value.cpu().numpy() + raised
+
+    t0 = np.zeros(shape)
+    t1 = np.full(shape, 0.05 * cap) if guess is None else guess.double().cpu().numpy().clip(1e-6 * cap, cap)
+    layers0, phi0 = ray.origin[0], orientation * ray.origin[1].cpu().numpy() + raised
+    layers1, phi1 = look(t1)
+    relative_error, resolution = RELATIVE_ERROR[ray.output.dtype], RESOLUTION[ray.output.dtype]
+    running, alive = np.ones(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    networks, inputs = np.arange(shape[0]), np.arange(shape[1])
 
     while True:
-        band = path_error(ray.maps, ray.activation, layers0, layers1, rigorous=rigorous)
-        ends, path = chord_path(ray, sign, layers0[-1], layers1[-1], band.corner)
-        path = torch.cat([path[..., :-1] + level[..., None], phi1[..., None]], -1)
-        width = band.at(ends)
-        lower, upper = (_first_negative(ends, path + side * width, phi0) for side in (-1, 1))
-        step, exact = t1 - t0, band.peak == 0
-        alive |= running & ((phi0 != 0) | (phi1 != 0) | (path != 0).any(-1))
-        safe = lower.isnan()
-        tiny = step <= resolution * t0.clamp(min=1e-3 * cap)
+        lower, upper, error, moves = _between(ray, sign, raised, layers0, phi0, layers1, phi1, rigorous)
+        step, exact = t1 - t0, error == 0
+        alive |= running & ((phi0 != 0) | moves)
+        safe = np.isnan(lower)
+        tiny = step <= resolution * np.maximum(t0, 1e-3 * cap)
         sure = step * (upper - lower) <= relative_error * (t0 + step * lower)
         known = ~safe & (exact | sure | (tiny & (phi1 < 0)))
         advance = ~known & (safe | tiny)
         found = running & known
         finished = found | (running & advance & (t1 >= cap))
-        where = (networks[:, None].expand_as(t0)[finished], inputs.expand_as(t0)[finished])
-        crossing = t0 + step * torch.where(upper.isnan(), lower, (lower + upper) / 2)
-        roots.t[where] = torch.where(found, crossing, torch.nan)[finished]
-        roots.status[where] = torch.where(found, SWITCHED, torch.where(alive, UNSWITCHED, DEAD))[finished]
-        place = (networks[:, None], inputs)
-        roots.evaluations[place] += running
-        roots.unresolved[place] += (running & tiny & ~safe & ~exact).long()
+        where = (networks[:, None].repeat(len(inputs), 1)[finished], inputs[None].repeat(len(networks), 0)[finished])
+        found_t[where] = np.where(found, t0 + step * np.where(np.isnan(upper), lower, (lower + upper) / 2), np.nan)[finished]
+        found_status[where] = np.where(found, SWITCHED, np.where(alive, UNSWITCHED, DEAD))[finished]
+        place = np.ix_(networks, inputs)
+        evaluations[place] += running
+        unresolved[place] += running & tiny & ~safe & ~exact
         running = running & ~finished
         if not running.any():
-            return roots
+            return Roots(*(torch.from_numpy(part).to(device) for part in (found_t, found_status, evaluations, unresolved)))
 
         # Where to look next. A wide bracket is best narrowed from below, a narrow one from above. Without one, the band is to be a part
         # of phi: it grows like the step to the power 3/2.
-        from_above = ~advance & (upper < 0.9) & (band.peak < 0.1 * phi0)
+        from_above = ~advance & (upper < 0.9) & (error < 0.1 * phi0)
         from_below = ~advance & ~from_above & (lower > 0.2)
-        scale = (AIM * torch.where(advance, phi1, phi0) / band.peak).nan_to_num(nan=1e9, posinf=1e9).clamp(min=0) ** (2 / 3)
-        slope = torch.where((phi0 > phi1) & (phi1 > 0), 1.25 * phi1 / (phi0 - phi1), torch.inf)
-        ahead = t1 + (step * torch.minimum(scale.clamp(0.3, 4.0), slope)).maximum(relative_error * t1)
-        shrunk = t0 + step * scale.clamp(0.05, 0.6)
-        inside = t0 + step * torch.where(from_below, lower, upper)
-        t2 = torch.where(advance, ahead, torch.where(from_below | from_above, inside, shrunk)).clamp(max=cap)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            aim = np.nan_to_num(AIM * np.where(advance, phi1, phi0) / error, nan=1e9, posinf=1e9)
+            slope = np.where((phi0 > phi1) & (phi1 > 0), 1.25 * phi1 / (phi0 - phi1), np.inf)
+        scale = aim.clip(min=0) ** (2 / 3)
+        ahead = t1 + np.maximum(step * np.minimum(scale.clip(0.3, 4.0), slope), relative_error * t1)
+        inside = t0 + step * np.where(from_below, lower, np.where(from_above, upper, scale.clip(0.05, 0.6)))
+        t2 = np.where(advance, ahead, inside).clip(max=cap)
 
         # Go on with the networks and inputs that still have a ray to follow, once that halves the work.
-        rows, columns = running.any(1).nonzero().squeeze(1), running.any(0).nonzero().squeeze(1)
-        if 2 * len(rows) * len(columns) <= running.numel():
-            ray, networks, inputs = ray.only(rows, columns), networks[rows], inputs[columns]
-            layers0, layers1 = ([layer[rows][:, columns] for layer in layers] for layers in (layers0, layers1))
-            t0, t1, t2, phi0, phi1, sign, level, running, alive, advance, from_below = (
-                part[rows][:, columns] for part in (t0, t1, t2, phi0, phi1, sign, level, running, alive, advance, from_below)
-            )
-        layers2, value = ray.at(t2)
-        phi2 = sign * value + level
+        rows, columns = running.any(1).nonzero()[0], running.any(0).nonzero()[0]
+        if 2 * len(rows) * len(columns) <= running.size:
+            kept, on_device = np.ix_(rows, columns), [torch.from_numpy(part).to(device) for part in (rows, columns)]
+            ray, networks, inputs, sign = ray.only(*on_device), networks[rows], inputs[columns], sign[on_device[0]][:, on_device[1]]
+            layers0, layers1 = ([layer[on_device[0]][:, on_device[1]] for layer in layers] for layers in (layers0, layers1))
+            t0, t1, t2, phi0, phi1, orientation, raised = (part[kept] for part in (t0, t1, t2, phi0, phi1, orientation, raised))
+            running, alive, advance, from_below = (part[kept] for part in (running, alive, advance, from_below))
+        layers2, phi2 = look(t2)
         # t2 becomes the new left end where phi is known to be positive up to it, else the right one; t1 becomes the left end in `advance`.
         left = from_below & (phi2 >= 0)
+        layers0 = _chosen(left, layers2, _chosen(advance, layers1, layers0))
+        layers1 = _chosen(left, layers1, layers2)
+        t0, phi0 = np.where(left, t2, np.where(advance, t1, t0)), np.where(left, phi2, np.where(advance, phi1, phi0))
+        t1, phi1 = np.where(left, t1, t2), np.where(left, phi1, phi2)
 
-        def chosen(which: Tensor, one: list[Tensor], other: list[Tensor]) -> list[Tensor]:
-            if which.all() or not which.any():
-                return one if which.any() else other
-            return [torch.where(which[..., None], a, b) for a, b in zip(one, other, strict=True)]
 
-        layers0 = chosen(left, layers2, chosen(advance, layers1, layers0))
-        layers1 = chosen(left, layers1, layers2)
-        t0, phi0 = torch.where(left, t2, torch.where(advance, t1, t0)), torch.where(left, phi2, torch.where(advance, phi1, phi0))
-        t1, phi1 = torch.where(left, t1, t2), torch.where(left, phi1, phi2)
+def _chosen(which: Mask, one: list[Tensor], other: list[Tensor]) -> list[Tensor]:
+    """The layers of one where `which` [B, I] is true, else those of the other."""
+    if which.all() or not which.any():
+        return one if which.any() else other
+    mask = torch.from_numpy(which)[..., None].to(one[0].device)
+    return [torch.where(mask, a, b) for a, b in zip(one, other, strict=True)]
