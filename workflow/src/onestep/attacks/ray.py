@@ -180,34 +180,37 @@ def path_error(maps: Maps, activation: Activation, left: list[Tensor], right: li
     lip-Lipschitz, and on a chord from p to q it leaves its own chord by at most c (`Activation.bends`: for relu only neurons that
     change sign have a c). The map behind, W, then multiplies by
 
-        min(||W||,  s (sqrt(n) + MARGIN)),    s the deviation of its entries, n the outputs that are not off on the whole interval.
+        min(||W||,  s (sqrt(n) + MARGIN)),    s the deviation of its entries, n the outputs that are not off on the whole interval
 
-    The first is a bound for every deviation (`rigorous` uses nothing else). The second holds for a deviation that does not depend
-    on W, but for a probability of exp(-MARGIN^2 / 2). The ray's direction does know a little of W, so that this is a margin and not
-    a proof: the tests look for intervals that break it. It matters for wide layers only, where it is the smaller one.
+    (s MARGIN for the one output of the last layer). The first is a bound for every deviation. The second holds for a deviation that does
+    not depend on W, but for a probability of exp(-MARGIN^2 / 2); W makes of it a vector that has with the next c an inner product of at
+    most MARGIN / sqrt(n) of their lengths, so that the two add up nearly like orthogonal ones. `rigorous` uses nothing but the first
+    and the triangle inequality. The ray's direction does know a little of W, so that the default is a margin and not a proof: the
+    tests look for intervals that break it. It matters for wide layers only, where it is the smaller one.
     All of this holds with c (1 - theta) in place of c, too: the two sides of the band. For relu the last layer's own bends are no
     error, as the value along the chords is known; for a smooth activation they are, and add up to at most s sum(c).
     """
     shape = left[0].shape[:-1]
-    peak = right_ = torch.zeros(shape, dtype=torch.float64, device=left[0].device)
+    errors = [torch.zeros(shape, dtype=torch.float64, device=left[0].device)] * 2
+    cosine = torch.ones_like(errors[0])  # of a deviation and the next layer's bends, at most
     for index, ((norm_bound, deviation), p, q) in enumerate(zip(maps, left, right, strict=True)):
         last = index + 1 == len(left)
         gain = norm_bound[:, None].expand(shape)
         if not last:
-            peak, right_ = (
-                activation.lipschitz * error + torch.linalg.vector_norm(c, dim=-1).double()
-                for error, c in zip((peak, right_), activation.bends(p, q), strict=True)
-            )
+            bends = [torch.linalg.vector_norm(c, dim=-1).double() for c in activation.bends(p, q)]
+            errors = [activation.lipschitz * error for error in errors]
+            errors = [(a * a + b * b + 2 * cosine * a * b).sqrt() for a, b in zip(errors, bends, strict=True)]
         if not rigorous:
-            outputs = 1.0 if last else _outputs(left[index + 1], right[index + 1], MARGIN * deviation * peak, activation).sqrt()
-            gain = torch.minimum(gain, torch.as_tensor(deviation * (outputs + MARGIN), device=gain.device))
-        peak, right_ = gain * peak, gain * right_
+            reach = MARGIN * deviation * errors[0]
+            outputs = torch.zeros_like(reach) if last else _outputs(left[index + 1], right[index + 1], reach, activation)
+            likely = deviation * (outputs.sqrt() + MARGIN)
+            cosine = torch.where(likely < gain, (MARGIN / outputs.sqrt()).clamp(max=1.0), 1.0)
+            gain = torch.minimum(gain, likely)
+        errors = [gain * error for error in errors]
         if last and not activation.piecewise_linear:
-            peak, right_ = (
-                activation.lipschitz * error + deviation * c.sum(-1).double()
-                for error, c in zip((peak, right_), activation.bends(p, q), strict=True)
-            )
-    return Band(peak, right_)
+            bends = [deviation * c.sum(-1).double() for c in activation.bends(p, q)]
+            errors = [activation.lipschitz * error + bend for error, bend in zip(errors, bends, strict=True)]
+    return Band(*errors)
 
 
 def _outputs(p: Tensor, q: Tensor, reach: Tensor, activation: Activation) -> Tensor:
