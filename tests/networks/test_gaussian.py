@@ -113,6 +113,16 @@ def test_sides_of_length_one(rows: int, columns: int) -> None:
     assert torch.allclose(y @ lazy.times(x).mT, lazy.transposed_times(y) @ x.mT, atol=1e-13)
 
 
+def test_in_single_precision_questions_that_hardly_differ_do_not_wear_out_the_basis() -> None:
+    """A march's questions, relu(u + t v) of 100,000 neurons on two rays at once, each a part in 10,000 away from the one before."""
+    lazy, u, v = matrices(50, 100_000, count=1, dtype=torch.float32), normal(1, 2, 100_000).float(), normal(1, 2, 100_000, seed=1).float()
+    asked = [(u + (1 + 1e-3 * step) * 0.1 * v).relu() for step in range(60)]
+    answers = [lazy.times(question) for question in asked]
+    for question, answer, again in zip(asked, answers, [lazy.times(question) for question in asked], strict=True):
+        assert ((answer - again).norm(dim=-1) < 1e-3 * answer.norm(dim=-1)).all()
+        assert (answer.norm(dim=-1) / question.norm(dim=-1) < 1.7 * math.sqrt(50)).all()
+
+
 # ---------------------------------------------------------------------------------------------- frames
 
 

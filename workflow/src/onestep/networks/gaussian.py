@@ -55,6 +55,11 @@ class Frame:
         return torch.from_numpy(vectors).to(dtype)
 
 
+def _lengths(rows: Tensor) -> Tensor:
+    """Lengths [B, r, 1] of rows [B, r, n]."""
+    return torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+
+
 class _Side:
     """The directions asked from one side, orthonormal rows [B, a, n], and their images [B, a, m]; a row of zeros stands for none."""
 
@@ -133,21 +138,23 @@ class GaussianMatrix:
 
     def _ask(self, questions: Tensor, here: _Side, there: _Side) -> Tensor:
         """The answers [B, r, m] to r questions [B, r, n] to each matrix; `here` is the side that asks, `there` the other one."""
-        known, rest = None, questions
-        if here.count:
-            # Twice: one pass of Gram-Schmidt leaves what rounding makes of a nearly dependent question.
-            known = torch.bmm(rest, here.directions.mT)
-            rest = torch.baddbmm(rest, known, here.directions, alpha=-1)
-            more = torch.bmm(rest, here.directions.mT)
-            rest = torch.baddbmm(rest, more, here.directions, alpha=-1)
-            known = known + more
-        length = torch.linalg.vector_norm(rest, dim=-1, keepdim=True)
-        whole = torch.linalg.vector_norm(questions, dim=-1, keepdim=True) if here.count else length
+        known, rest, length = torch.bmm(questions, here.directions.mT), questions, _lengths(questions)
+        enough = DEPENDENT[questions.dtype] * length
+        # Gram-Schmidt, as often as a pass takes away more than half of what is left: of a nearly dependent question one pass leaves
+        # mostly what rounding made of it, and a basis that is a little less orthogonal for each such question is soon none at all.
+        part, falls = known, here.count > 0
+        while falls:
+            rest = torch.baddbmm(rest, part, here.directions, alpha=-1)
+            before, length = length, _lengths(rest)
+            falls = bool(((length < 0.5 * before) & (length > enough)).any())
+            if falls:
+                part = torch.bmm(rest, here.directions.mT)
+                known = known + part
         # A question of zeros or of not-a-numbers (from a dead or broken network) must not enter the basis.
-        enough, sizes = DEPENDENT[questions.dtype], zip(length.flatten().tolist(), whole.flatten().tolist(), strict=True)
-        new = [part > enough * size and part < math.inf for part, size in sizes]
-        answers = questions.new_zeros(*questions.shape[:2], here.images.shape[-1]) if known is None else torch.bmm(known, here.images)
-        if any(new):
+        new = ((length > enough) & (length < math.inf)).flatten().tolist()
+        if not any(new):
+            answers = torch.bmm(known, here.images)
+        else:
             count = questions.shape[1]
             directions, parts = rest / length, length
             if count > 1:
@@ -155,12 +162,17 @@ class GaussianMatrix:
                 if block is None:
                     return torch.cat([self._ask(question[:, None], here, there) for question in questions.unbind(1)], 1)
                 directions, parts = block[0], length * block[1]
+                # Making the questions orthogonal to each other has made them a little less so to the earlier ones.
+                part = torch.bmm(directions, here.directions.mT)
+                directions, known = torch.baddbmm(directions, part, here.directions, alpha=-1), torch.baddbmm(known, parts, part)
             elif not all(new):
                 kept = torch.tensor(new)[:, None, None]
                 directions, parts = torch.where(kept, directions, 0.0), torch.where(kept, parts, 0.0)
             asking = [index for index, one in enumerate(new[::count]) if one]
             images = self._image(directions, self._fresh(asking, len(questions), count, there), there)
-            answers = torch.baddbmm(answers, parts, images) if here.count else torch.bmm(parts, images)
+            answers = torch.bmm(parts, images)
+            if here.count:
+                answers = torch.baddbmm(answers, known, here.images)
             here.append(directions, images)
         # Not a number in, not a number out.
         return answers if all(new) or bool(length.isfinite().all()) else torch.where(length.isfinite(), answers, torch.nan)
@@ -170,7 +182,10 @@ class GaussianMatrix:
         """Unit rows [B, r, n] as L q: orthonormal q [B, r, n] and L [B, r, r], by Cholesky twice; none if the rows nearly depend."""
         L = torch.eye(rows.shape[1], dtype=rows.dtype)
         for _ in range(2):
-            factor, failed = torch.linalg.cholesky_ex(rows @ rows.mT)
+            # Long sums of single precision products are good to 1e-5 only.
+            precise = rows.double()
+            factor, failed = torch.linalg.cholesky_ex(precise @ precise.mT)
+            factor = factor.to(rows.dtype)
             if bool(failed.any()) or float(factor.diagonal(dim1=-2, dim2=-1).min()) < BLOCK_CONDITION:
                 return None
             rows = torch.linalg.solve_triangular(factor, rows, upper=False)

@@ -244,6 +244,10 @@ class RandomNetwork:
         output = (torch.from_numpy(np.stack(draw)).to(dtype) / math.sqrt(last)).to(device)
         return cls(shape, layers, output, frame)
 
+    def only(self, networks: Tensor) -> "RandomNetwork":
+        """Some of the networks: ask them or the whole from then on, not both."""
+        return RandomNetwork(self.shape, [matrix.only(networks) for matrix in self.layers], self.output[networks], self._frame)
+
     def directions(self, generators: Sequence[np.random.Generator], count: int) -> Tensor:
         """Uniformly random unit vectors [B, count, m] of the input space."""
         dtype = self.output.dtype
