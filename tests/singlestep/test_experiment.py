@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from onestep import records
+from onestep.errors import Mistake
 from onestep.networks.random_relu import RandomNetwork, Shape, random_inputs
 from onestep.provenance import read_certificate
 from onestep.seeds import stream
@@ -211,3 +213,49 @@ def test_a_variant_changes_sign_at_its_recorded_step(tmp_path: Path, variant: st
             before, behind = (net.forward(x - np.sign(row.value) * row.step * part * gradient)[1].item() for part in (1 - 1e-6, 1 + 1e-6))
             assert before * row.value > 0 > behind * row.value
     assert switched > 30
+
+
+@pytest.mark.parametrize("activation", ["tanh", "softplus", "gelu"])
+def test_the_hessian_norm_is_that_of_automatic_differentiation(tmp_path: Path, activation: str) -> None:
+    experiment.hessian(activation, [1, 3], [4], 0, 3, 1, "cpu", tmp_path / "h.parquet")
+    functions = {"tanh": torch.tanh, "softplus": torch.nn.functional.softplus, "gelu": torch.nn.functional.gelu}
+    frame = records.read([tmp_path / "h.parquet"])
+    assert sorted(frame["width"].unique()) == [4, 12]
+    for row in frame.itertuples():
+        name = ("singlestep", 1, row.width, 4)
+        net = RandomNetwork.sample([stream(1, *name, "network", row.network)], Shape(4, (row.width,), activation), kind="dense")
+        (x,) = random_inputs([stream(1, *name, "inputs", row.network)], 1, 4)[0]
+        W, a = net.layers[0].weights[0], net.output[0]
+        hessian = torch.autograd.functional.hessian(lambda z, W=W, a=a: a @ functions[activation](W @ z), x)
+        assert row.hessian_norm == pytest.approx(torch.linalg.matrix_norm(hessian, 2).item(), rel=1e-10)
+
+
+def test_the_bracket_holds_the_single_step_the_best_perturbation_and_the_bound(tmp_path: Path) -> None:
+    experiment.bracket(80, [15, 40], 0, 15, 1, 20.0, tmp_path / "b.parquet")
+    frame = records.read([tmp_path / "b.parquet"])
+    ok = frame[frame["status"] == "ok"]
+    assert len(frame) == 30
+    assert len(ok) >= 25
+    assert (ok["lower_bound"] <= ok["best_norm"]).all()
+    assert (ok["best_norm"] <= ok["step_norm"] * (1 + 1e-9)).mean() > 0.95
+    assert (ok["lower_bound"] / ok["step_norm"]).median() > 0.7  # a bound worth its name
+    assert (ok["best_norm"] < 0.999 * ok["step_norm"]).mean() > 0.5  # and a step that is not the best
+
+
+def test_at_infinite_width_the_records_are_of_the_limit_law(tmp_path: Path) -> None:
+    experiment.limit([3, 1000], 4000, 1, 20.0, tmp_path / "l.parquet")
+    frame = records.read([tmp_path / "l.parquet"])
+    assert (frame["step"].notna() == (frame["status"] == "switched")).all()
+    at = {dim: rows for dim, rows in frame.groupby("input_dim")}
+    # f(x) ~ N(0, 1/2) at every dimension; the squared gradient is f(x)^2 / d + chi^2_{d-1} / (2 d), of mean 1/2.
+    for rows in at.values():
+        assert stats.kstest(rows["value"], stats.norm(0, 0.5**0.5).cdf).pvalue > 1e-4
+        assert rows["gradient_norm"].pow(2).mean() == pytest.approx(0.5, abs=0.03)
+    assert (at[1000]["status"] == "switched").all()
+    assert 0.7 < (at[3]["status"] == "switched").mean() < 0.9
+
+
+def test_what_memory_cannot_hold_is_said_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match=r"width 1,000,000,000, depth 6, dimension 10: about .* GB of memory are needed"):
+        experiment.sample(6, 10**9, [10], 0, 1, 1, 0, 20.0, "cpu", tmp_path / "never.parquet")
+    assert not list(tmp_path.iterdir())

@@ -26,6 +26,8 @@ MARGIN = 6.0
 """How many standard deviations beyond its mean a wide layer's amplification is allowed for (see `path_error`)."""
 AIM = 0.7
 """The march chooses its steps so that the band is about this part of phi."""
+OVERSHOOT = 1.03
+"""A first look this far behind a guess more often brackets the root than one at it."""
 RESOLUTION = {torch.float64: 1e-10, torch.float32: 1e-5}
 """Between marched points closer than this (relative to t, or to the cap near 0) the march certifies nothing."""
 
@@ -81,7 +83,7 @@ def two_layer_roots(u: Tensor, v: Tensor, amplitude: Tensor, cap: float, guess: 
     A guess of the roots, [...], saves sorting most of the breakpoints: where phi is negative a little behind it, the first root is
     before that point and so are the breakpoints that matter. The result is the same for any guess, up to rounding.
     """
-    shape = torch.broadcast_shapes(u.shape, v.shape, amplitude.shape)  # type: ignore[no-untyped-call]
+    shape = np.broadcast_shapes(u.shape, v.shape, amplitude.shape)
     u, v, amplitude = u.expand(shape), v.expand(shape), amplitude.expand(shape)
     last = u.new_full(shape[:-1], cap)
     if guess is not None:
@@ -287,7 +289,7 @@ def first_roots(
         return layers, orientation * value.cpu().numpy() + raised
 
     t0 = np.zeros(shape)
-    t1 = np.full(shape, 0.05 * cap) if guess is None else guess.double().cpu().numpy().clip(1e-6 * cap, cap)
+    t1 = np.full(shape, 0.05 * cap) if guess is None else (OVERSHOOT * guess.double().cpu().numpy()).clip(1e-6 * cap, cap)
     layers0, phi0 = ray.origin[0], orientation * ray.origin[1].cpu().numpy() + raised
     layers1, phi1 = look(t1)
     relative_error, resolution = RELATIVE_ERROR[ray.output.dtype], RESOLUTION[ray.output.dtype]

@@ -30,9 +30,10 @@ class Activation:
         theta (1 - theta) (q - p)^2 max|sigma''| / 2.
         """
         if self.piecewise_linear:
-            apart = p * q < 0
-            right, other = torch.where(apart, p, 0.0), torch.where(apart, q, 1.0)
-            return right * other / (right - other), right
+            apart = (p * q < 0).to(p.dtype)
+            right, other = p * apart, q * apart
+            # 0 where the signs are the same: there 0 is divided by -1.
+            return right * other / (right - other - (1 - apart)), right
         square = torch.square(q - p) * (self.curvature / 2)
         return square / 4, square
 

@@ -57,7 +57,8 @@ class Frame:
 
 def _lengths(rows: Tensor) -> Tensor:
     """Lengths [B, r, 1] of rows [B, r, n]."""
-    return torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    return lengths
 
 
 class _Side:
@@ -144,7 +145,11 @@ class GaussianMatrix:
         # mostly what rounding made of it, and a basis that is a little less orthogonal for each such question is soon none at all.
         part, falls = known, here.count > 0
         while falls:
-            rest = torch.baddbmm(rest, part, here.directions, alpha=-1)
+            rest = (
+                torch.baddbmm(rest, part, here.directions, alpha=-1)
+                if rest is questions
+                else rest.baddbmm_(part, here.directions, alpha=-1)
+            )
             before, length = length, _lengths(rest)
             falls = bool(((length < 0.5 * before) & (length > enough)).any())
             if falls:
@@ -172,7 +177,7 @@ class GaussianMatrix:
             images = self._image(directions, self._fresh(asking, len(questions), count, there), there)
             answers = torch.bmm(parts, images)
             if here.count:
-                answers = torch.baddbmm(answers, known, here.images)
+                answers.baddbmm_(known, here.images)
             here.append(directions, images)
         # Not a number in, not a number out.
         return answers if all(new) or bool(length.isfinite().all()) else torch.where(length.isfinite(), answers, torch.nan)
@@ -203,7 +208,8 @@ class GaussianMatrix:
                 question[asking] = self._frame.gaussian(generators, fresh.dtype)
         elif self._fast:
             for index in asking:
-                fresh[index].normal_(generator=self._fast[index])
+                fresh[index].normal_(0, self.deviation, generator=self._fast[index])
+            return fresh
         else:
             numbers = fresh.numpy()
             for index in asking:
@@ -216,4 +222,4 @@ class GaussianMatrix:
         if not there.count:
             return fresh
         fixed = torch.bmm(directions, there.images.mT) - torch.bmm(fresh, there.directions.mT)
-        return torch.baddbmm(fresh, fixed, there.directions)
+        return fresh.baddbmm_(fixed, there.directions)

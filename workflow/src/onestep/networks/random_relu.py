@@ -109,42 +109,50 @@ class DenseMatrix:
 def norm_bound(matrix: Matrix, rows: int, columns: int) -> float | Tensor:
     """A bound on the operator norm of each matrix: by concentration, or Frobenius', which is often smaller for a small held matrix."""
     bound = gaussian_norm_bound(rows, columns, matrix.deviation)
-    return torch.linalg.matrix_norm(matrix.weights).clamp(max=bound) if isinstance(matrix, DenseMatrix) else bound
+    if not isinstance(matrix, DenseMatrix) or matrix.deviation * math.sqrt(rows * columns) > 1.2 * bound:
+        return bound
+    frobenius: Tensor = torch.linalg.matrix_norm(matrix.weights)
+    return frobenius.clamp(max=bound)
 
 
-DRAW, MULTIPLY, QUESTION = 1.0, 0.03, 8000.0
-"""Work of one Gaussian number drawn (the unit, about 8 ns), of one number read and multiplied, and of a question whatever its size."""
+DRAW, MULTIPLY, QUESTION = 1.0, 0.015, 1300.0
+"""Work of one Gaussian number drawn (the unit, about 8 ns), of one number read and multiplied, and of a question whatever its size.
+Fitted to measured times; the last one set higher, so that matrices too small to matter are held. `snakemake benchmarks` says what the
+choice costs."""
 
 
-def cheaper(rows: int, columns: int, questions: int) -> bool:
-    """Whether an m x n matrix that is asked this many questions is less work never formed.
+def cheaper(rows: int, columns: int, questions: int, coordinates: int) -> bool:
+    """Whether an m x n matrix that is asked this many questions is less work never formed, with vectors of so many coordinates.
 
-    Held: m n numbers are drawn and read once a question. Never formed: each question draws m or n numbers and is multiplied with all
-    the earlier ones and their images, about five times.
+    Held: m n numbers are drawn and read once a question. Never formed: each question draws numbers for one side and is multiplied with
+    all the earlier ones and their images, about five times.
     """
     held = rows * columns * (DRAW + MULTIPLY * questions)
-    free = questions * (QUESTION + (rows + columns) / 2 * (DRAW + MULTIPLY * 5 * questions))
+    free = questions * (QUESTION + (rows + coordinates) / 2 * (DRAW + MULTIPLY * 5 * questions))
     return free < held
+
+
+def _plan(shape: Shape, inputs: int) -> list[tuple[int, int, int, int]]:
+    """Rows, columns, questions and coordinates of W_1 .. W_L, of networks that are asked `inputs` times for value, gradient and root.
+
+    W_1 is asked for x, the gradient and the ray, in a frame of inputs and gradients; the others for each point looked at on the ray.
+    """
+    frame = min(shape.dim + shape.bias, 2 * inputs + shape.bias)
+    first = [(rows, columns, 3 * inputs, frame) for rows, columns, _ in shape.matrices[:1]]
+    return first + [(rows, columns, 5 * inputs, columns) for rows, columns, _ in shape.matrices[1:]]
 
 
 def never_formed(shape: Shape, inputs: int, kind: Kind = "auto") -> list[bool]:
     """Which of W_1 .. W_L are never formed, for networks that are asked `inputs` times for a value, a gradient and a ray's root."""
     if kind != "auto":
         return [kind == "matrix-free"] * len(shape.widths)
-    return [
-        cheaper(rows, columns, questions) for (rows, columns, _), questions in zip(shape.matrices, _questions(shape, inputs), strict=True)
-    ]
+    return [cheaper(*plan) for plan in _plan(shape, inputs)]
 
 
 def numbers_held(shape: Shape, inputs: int, kind: Kind = "auto") -> int:
     """About how many numbers one such network keeps in memory."""
-    plans = zip(shape.matrices, never_formed(shape, inputs, kind), _questions(shape, inputs), strict=True)
-    return sum(2 * questions * (rows + columns) if free else rows * columns for (rows, columns, _), free, questions in plans)
-
-
-def _questions(shape: Shape, inputs: int) -> list[int]:
-    """How many questions each matrix is asked: W_1 for x, the gradient and the ray; the others for each point looked at on the ray."""
-    return [3 * inputs, *[8 * inputs] * (len(shape.widths) - 1)][: len(shape.widths)]
+    plans = zip(_plan(shape, inputs), never_formed(shape, inputs, kind), strict=True)
+    return sum(4 * questions * (rows + coordinates) if free else rows * columns for (rows, columns, questions, coordinates), free in plans)
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,14 @@ import torch
 from torch import Tensor
 
 from onestep import memory, records
+from onestep.attacks.minimal import OK, smallest_l2
 from onestep.attacks.ray import DEAD, STATUS, SWITCHED, UNSWITCHED, Roots, first_roots, two_layer_roots
-from onestep.networks.random_relu import Kind, RandomNetwork, Shape, never_formed, numbers_held, unit_factor
+from onestep.networks.activations import ACTIVATIONS
+from onestep.networks.random_relu import DenseMatrix, Kind, RandomNetwork, Shape, never_formed, numbers_held, unit_factor
 from onestep.provenance import certificate
 from onestep.seeds import stream
+from onestep.theory import infinite_width
+from onestep.theory.certificates import l2_lower_bound
 
 _CELL = {
     "depth": "number of hidden layers L",
@@ -60,6 +64,7 @@ UNIVERSAL_COLUMNS = {
 }
 FIXED_COLUMNS = {
     **_CELL,
+    "activation": "relu, tanh, softplus (minus its value at 0) or gelu",
     **_SAMPLE,
     "coefficient": "c of the step eta = -sign(f(x)) c / ||grad f(x)||^2",
     "radius": "R = c / ||grad f(x)||, the length of that step; null for a dead network",
@@ -67,6 +72,32 @@ FIXED_COLUMNS = {
     "gradient_change": "||grad f(x + eta grad f(x)) - grad f(x)||",
     "random_gradient_change": "the same for a step of the same length in a uniformly random direction",
     "status": "switched: the step changed the sign; unswitched; dead",
+}
+
+HESSIAN_COLUMNS = {
+    **_CELL,
+    "activation": "tanh, softplus (minus its value at 0) or gelu",
+    **_SAMPLE,
+    "hessian_norm": "the largest |eigenvalue| of the Hessian of f at x",
+    "status": "ok",
+}
+BRACKET_COLUMNS = {
+    **_CELL,
+    **_SAMPLE,
+    "step_norm": "||eta grad f(x)||: how far the single step goes; null where it does not change the sign",
+    "best_norm": "the smallest l2 perturbation found that changes the sign; null where none was",
+    "lower_bound": "no l2 perturbation shorter than this changes the sign: certified, up to float64 rounding",
+    "gradients": "gradients that the search for the smallest perturbation took",
+    "status": "ok; failed: no sign change found by one of the two; dead",
+}
+LIMIT_COLUMNS = {
+    "input_dim": "input dimension d",
+    "network": "index of the network",
+    "value": "f(x)",
+    "gradient_norm": "||grad f(x)||",
+    "step": "|eta|, the smallest step along the gradient that changes the sign of f; null where none below the cap does",
+    "perturbation_norm": "||eta grad f(x)||, while ||x|| = sqrt(d); null where step is",
+    "status": "switched or unswitched",
 }
 
 _BLOCK_NUMBERS = 2**21
@@ -170,10 +201,11 @@ def _write(
     parameters: dict[str, Any],
     device: str,
     found: dict[str, Any] | None = None,
+    words: Sequence[str] = STATUS,
 ) -> None:
-    """Writes the record file; what else was found on the way goes into its certificate."""
+    """Writes the record file, `words` for the numbers of a status; what else was found on the way goes into its certificate."""
     frame = pd.concat(parts, ignore_index=True)[list(columns)]
-    frame["status"] = np.array(STATUS)[frame["status"]]
+    frame["status"] = np.array(words)[frame["status"]]
     born = certificate(parameters=parameters, modules=[__name__], seed=parameters["seed"], device=device)
     records.write(out, frame, columns, born | (found or {}))
 
@@ -196,6 +228,7 @@ class _Rays:
         self.held[str(nets.shape.dim)] = f"{how}, {str(nets.output.dtype).removeprefix('torch.')}"
 
 
+@torch.inference_mode()
 def sample(
     depth: int,
     width: int,
@@ -245,6 +278,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Two-layer networks like those of `sample`, but for one thing."""
 
 
+@torch.inference_mode()
 def variants(
     variant: str,
     width: int,
@@ -277,6 +311,7 @@ def variants(
     _write(out, parts, VARIANT_COLUMNS, parameters, device, asdict(rays))
 
 
+@torch.inference_mode()
 def universal(
     width: int,
     input_dims: Sequence[int],
@@ -315,6 +350,7 @@ def universal(
     _write(out, parts, UNIVERSAL_COLUMNS, parameters, device, asdict(rays))
 
 
+@torch.inference_mode()
 def fixed(
     width: int,
     input_dims: Sequence[int],
@@ -325,13 +361,14 @@ def fixed(
     seed: int,
     device: str,
     out: Path,
+    activation: str = "relu",
 ) -> None:
     """Theorems 1 and 2: the step c / ||grad f||^2, whether it flips the sign, and how far the gradient has changed by then."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
     parts = []
-    # Each of the many points has its own gradient: that is what dense matrices are good at.
-    for block in _sampled([Shape(dim, (width,)) for dim in input_dims], first, networks, inputs, seed, device, "dense"):
-        nets, x, dim = block.nets, block.x, block.nets.shape.dim
+    shapes = [Shape(dim, (width,), activation) for dim in input_dims]
+    for block in _sampled(shapes, first, networks, inputs, seed, device, axes=inputs * (3 + 2 * len(coefficients))):
+        nets, x = block.nets, block.x
         value, gradient = nets.value_and_gradient(x)
         sign, norm = _signs(value).to(x.dtype), gradient.norm(dim=-1)
         elsewhere = nets.directions([stream(seed, *block.cell, "directions", i) for i in block.networks], inputs)
@@ -346,9 +383,10 @@ def fixed(
         shape = radius.shape
         for index, coefficient in enumerate(coefficients):
             here = stepped.view(shape)[:, index]
-            change, random_change = (at.view(*shape, dim)[:, index].sub(gradient).norm(dim=-1) for at in (after, beside))
+            change, random_change = (at.view(*shape, -1)[:, index].sub(gradient).norm(dim=-1) for at in (after, beside))
             flipped = torch.where(sign * here < 0, SWITCHED, UNSWITCHED)
             columns = {
+                "activation": activation,
                 "value": value,
                 "gradient_norm": norm,
                 "coefficient": coefficient,
@@ -360,3 +398,85 @@ def fixed(
             }
             parts.append(_rows(block, columns))
     _write(out, parts, FIXED_COLUMNS, parameters, device)
+
+
+@torch.inference_mode()
+def hessian(
+    activation: str, ratios: Sequence[int], input_dims: Sequence[int], first: int, networks: int, seed: int, device: str, out: Path
+) -> None:
+    """Theorem 1's smoothness: the norm of W' diag(a psi''(W x)) W / sqrt(k), the Hessian at one input, k = ratio d."""
+    parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
+    parts = []
+    shapes = [Shape(dim, (ratio * dim,), activation) for dim in input_dims for ratio in ratios]
+    for block in _sampled(shapes, first, networks, 1, seed, device, "dense"):
+        nets = block.nets
+        (preactivation,), value = nets.forward(block.x)
+        second = ACTIVATIONS[activation].second_derivative
+        assert second is not None
+        (W,) = (matrix.weights for matrix in nets.layers if isinstance(matrix, DenseMatrix))
+        curved = (nets.output[:, None, :] * second(preactivation)).mT * W
+        eigenvalues = torch.linalg.eigvalsh(W.mT @ curved)
+        columns = {
+            "activation": activation,
+            "value": value,
+            "gradient_norm": nets.gradient([preactivation]).norm(dim=-1),
+            "hessian_norm": eigenvalues.abs().amax(-1, keepdim=True),
+            "status": 0,
+        }
+        parts.append(_rows(block, columns))
+    _write(out, parts, HESSIAN_COLUMNS, parameters, device, words=("ok",))
+
+
+@torch.inference_mode()
+def bracket(width: int, input_dims: Sequence[int], first: int, networks: int, seed: int, cap: float, out: Path) -> None:
+    """What the single step loses: beside it the smallest l2 perturbation found, and a certified bound below all of them."""
+    parameters = {key: value for key, value in locals().items() if key != "out"}
+    parts = []
+    for block in _sampled([Shape(dim, (width,)) for dim in input_dims], first, networks, 1, seed, "cpu", "dense"):
+        nets, x = block.nets, block.x
+        value, gradient, origin = _at(block)
+        norm = gradient.norm(dim=-1)
+        roots = _roots(nets, x, origin, gradient, norm**2, cap)
+        (W,) = (matrix.weights for matrix in nets.layers if isinstance(matrix, DenseMatrix))
+        best, bound, gradients = torch.full_like(value, torch.nan), torch.full_like(value, torch.nan), torch.zeros_like(roots.status)
+        for index in range(*block.wanted.indices(len(block.networks))):
+            one, weights, a = nets.only(torch.tensor([index])), W[index], nets.output[index]
+
+            def model(points: Tensor, one: RandomNetwork = one) -> tuple[Tensor, Tensor]:
+                values, gradients = one.value_and_gradient(points[None])
+                return values[0], gradients[0]
+
+            found = smallest_l2(model, x[index])
+            best[index], gradients[index] = torch.where(found.status == OK, found.distance, torch.nan), found.gradients
+            bound[index] = l2_lower_bound(weights, None, a * len(a) ** 0.5, x[index, 0])
+        failed = best.isnan() | roots.t.isnan()
+        columns = {
+            "value": value,
+            "gradient_norm": norm,
+            "step_norm": roots.t * norm,
+            "best_norm": best,
+            "lower_bound": bound,
+            "gradients": gradients,
+            "status": torch.where(value == 0, 2, failed.long()),
+        }
+        parts.append(_rows(block, columns))
+    _write(out, parts, BRACKET_COLUMNS, parameters, "cpu", words=("ok", "failed", "dead"))
+
+
+def limit(input_dims: Sequence[int], networks: int, seed: int, cap: float, out: Path) -> None:
+    """The column k = infinity: two-layer networks of infinite width, one input each, exactly in law."""
+    parameters = {key: value for key, value in locals().items() if key != "out"}
+    parts = []
+    for dim in input_dims:
+        samples = infinite_width.sample([stream(seed, "singlestep", "limit", dim, i) for i in range(networks)], dim, cap)
+        columns = {
+            "input_dim": dim,
+            "network": np.arange(networks),
+            "value": samples.value,
+            "gradient_norm": samples.gradient_norm,
+            "step": samples.step,
+            "perturbation_norm": samples.step * samples.gradient_norm,
+            "status": np.where(np.isnan(samples.step), UNSWITCHED, SWITCHED),
+        }
+        parts.append(pd.DataFrame(columns))
+    _write(out, parts, LIMIT_COLUMNS, parameters, "cpu")
