@@ -2,6 +2,7 @@
 #   snakemake --cores all                              everything, at the scale that config.yaml names
 #   snakemake --cores all --config scale=smoke         the same, tiny
 #   snakemake --cores all singlestep | data | figures  a part of it
+#   snakemake --cores all benchmarks                   time and memory, beside dense torch
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -16,6 +17,8 @@ report: "report/home.rst"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/singlestep.smk"
+include: "workflow/rules/multilayer.smk"
+include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/paper.smk"
 
 

@@ -44,7 +44,7 @@ def test_a_sample_can_be_taken_by_hand(tmp_path: Path) -> None:
         (["--device", "cuda:x"], ["--device cuda:x", "no such device"]),
         (["--colour", "red"], ["--colour"]),
         (["--width", "100000000"], ["width 100,000,000", "GB of memory are needed", "smaller width"]),
-        (["--width", "1999", "--input-dim", "100000000"], ["dimension 100,000,000", "GB of memory are needed"]),
+        (["--width", "1000000000"], ["width 1,000,000,000", "GB of memory are needed"]),
         (["--out", "/dev/null/r.parquet"], ["/dev/null/r.parquet", "cannot be written"]),
     ],
 )

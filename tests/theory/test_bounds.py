@@ -32,3 +32,28 @@ def test_proposition_4_at_one_point() -> None:
     log = math.log(2 * 10_000)
     expected = 20 * (2 * log**2 * math.sqrt(math.log(1000) / 1000)) ** 0.25 + 40 * math.sqrt(1000 / 10_000) * log
     assert float(bounds.gradient_change_bound(2, 10_000, 1000)) == pytest.approx(expected)
+
+
+def test_proposition_1_at_one_point() -> None:
+    log = math.log
+    assert float(bounds.smooth_value_bound(0.1, 100)) == pytest.approx(math.sqrt(2 * log(10)) * (1 + math.sqrt(log(20) / 100)))
+    inside = 0.46 - math.sqrt(2 * log(40) / 10_000) * (1 + math.sqrt(log(40) / 10_000))
+    expected = math.sqrt(inside) * (1 - 5 * math.sqrt(log(80) / 1000))
+    assert float(bounds.smooth_gradient_bound(0.1, 10_000, 1000, 0.46)) == pytest.approx(expected)
+    assert float(bounds.smooth_gradient_bound(0.1, 10, 1000, 0.46)) == 0
+
+
+def test_proposition_2_at_one_point() -> None:
+    expected = 20 * 2 * 0.77 * (math.sqrt(math.log(2 * 10_000 / 0.1) / 1000) + math.log(10) / 100)
+    assert float(bounds.smooth_change_bound(2, 10_000, 1000, 0.1, 0.77)) == pytest.approx(expected)
+
+
+def test_the_proof_of_theorem_1_works_from_its_width_on() -> None:
+    """There, and not at half of it, Proposition 2 bounds the change in the proof's ball by c/4 when d is beyond all bounds."""
+    gamma, slope, curvature = 0.3, 0.46, 0.77
+    c = math.sqrt(slope)
+    width = float(bounds.smooth_step_width(gamma, slope, curvature))
+    radius = 64 / c**3 * math.sqrt(math.log(1 / gamma))
+    assert float(bounds.smooth_step(gamma, slope)) == pytest.approx(radius * c / 2)  # ||eta grad f|| <= R where ||grad f|| >= c / 2
+    assert float(bounds.smooth_change_bound(radius, 1.001 * width, 1e30, gamma, curvature)) <= c / 4
+    assert float(bounds.smooth_change_bound(radius, width / 2, 1e30, gamma, curvature)) > c / 4

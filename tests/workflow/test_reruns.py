@@ -11,6 +11,9 @@ pytestmark = pytest.mark.workflow
 PAPER = {"all", "typeset", "html", "latest"}
 EXPERIMENTS = {"singlestep_sample", "singlestep_universal", "singlestep_fixed"}
 AFTER = {"singlestep_claims", "singlestep_figures", "singlestep_notebook", "claims"}
+MULTILAYER_SEARCHES = {"multilayer_flip", "multilayer_ball"}
+MULTILAYER_DEEP = {"multilayer_collapse", "multilayer_scan", "multilayer_limit"}
+MULTILAYER_AFTER = {"multilayer_claims", "multilayer_figures", "multilayer_notebook", "claims"}
 
 
 def reruns(smoke: Smoke, name: str, change: Callable[[str], str]) -> dict[str, int]:
@@ -34,8 +37,8 @@ def test_a_mere_touch_reruns_nothing(smoke: Smoke) -> None:
 
 
 def test_an_edit_of_the_ray_search_reruns_its_experiments_and_what_follows(smoke: Smoke) -> None:
-    rerun = reruns(smoke, "workflow/src/onestep/attacks/ray.py", lambda text: text.replace("RESOLUTION = 1e-10", "RESOLUTION = 1e-9"))
-    assert rerun.keys() == EXPERIMENTS | AFTER | PAPER
+    rerun = reruns(smoke, "workflow/src/onestep/attacks/ray.py", lambda text: text.replace("AIM = 0.7", "AIM = 0.6"))
+    assert rerun.keys() == EXPERIMENTS | AFTER | MULTILAYER_SEARCHES | MULTILAYER_AFTER | PAPER
     assert {name: rerun[name] for name in EXPERIMENTS} == {"singlestep_sample": 6, "singlestep_universal": 2, "singlestep_fixed": 2}
 
 
@@ -47,6 +50,12 @@ def test_an_edit_of_the_figures_redraws_and_typesets(smoke: Smoke) -> None:
 def test_an_edit_of_the_claims_judges_again(smoke: Smoke) -> None:
     rerun = reruns(smoke, "workflow/src/onestep/singlestep/claims.py", lambda text: text.replace("(0.995, 1.0)", "(0.99, 1.0)"))
     assert rerun.keys() == {"singlestep_claims", "singlestep_notebook", "claims"} | PAPER
+
+
+def test_an_edit_of_the_very_deep_networks_leaves_the_other_experiments_alone(smoke: Smoke) -> None:
+    rerun = reruns(smoke, "workflow/src/onestep/multilayer/deep.py", lambda text: text.replace("GAIN = 2.0", "GAIN = 2.5"))
+    assert rerun.keys() == MULTILAYER_DEEP | MULTILAYER_AFTER | PAPER
+    assert {name: rerun[name] for name in MULTILAYER_DEEP} == {"multilayer_collapse": 2, "multilayer_scan": 2, "multilayer_limit": 1}
 
 
 def test_an_edit_of_the_papers_text_typesets_only(smoke: Smoke) -> None:

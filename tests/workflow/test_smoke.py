@@ -29,7 +29,7 @@ def test_a_person_sees_what_runs_how_far_it_is_and_how_long_it_takes(smoke: Smok
 
 def test_everything_that_is_promised_is_there(smoke: Smoke) -> None:
     results = smoke.checkout.folder / "results"
-    for name in ("paper.pdf", "report.html", "claims.json", "notebooks/singlestep.html"):
+    for name in ("paper.pdf", "report.html", "claims.json", "notebooks/singlestep.html", "notebooks/multilayer.html"):
         copy, original = results / name, results / "smoke" / name
         assert copy.read_bytes() == original.read_bytes()
     assert (results / "paper.pdf").read_bytes().startswith(b"%PDF")
@@ -83,11 +83,12 @@ def test_records_are_the_same_on_one_core_and_with_the_work_split_otherwise(smok
     done = other.run("snakemake", "--cores", "1", "singlestep_claims", "--config", "scale=smoke")
     assert done.code == 0, done.text
     both = (smoke.checkout.folder, tmp_path)
-    for experiment in ("sample", "universal", "fixed"):
+    for experiment in ("sample", "universal", "fixed", "variants"):
         files = [sorted(folder.glob(f"results/smoke/records/singlestep/{experiment}/**/*.parquet")) for folder in both]
         assert any(file.stem == "from-25" for file in files[1])
         whole, split = (read(part) for part in files)
-        key = [name for name in ("depth", "width", "input_dim", "network", "input", "hidden_scale", "coefficient") if name in whole]
+        names = ("depth", "width", "input_dim", "activation", "variant", "network", "input", "hidden_scale", "coefficient")
+        key = [name for name in names if name in whole]
         whole, split = (frame.sort_values(key, ignore_index=True) for frame in (whole, split))
         for column in whole.columns:
             if whole[column].dtype.kind in "if":

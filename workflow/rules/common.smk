@@ -40,6 +40,9 @@ wildcard_constraints:
     depth=r"\d+",
     width=r"\d+",
     first=r"\d+",
+    activation="relu|tanh|softplus|gelu",
+    variant="gaussian-output|bias|tanh|softplus|gelu",
+    profile="equal|growing|shrinking|bottleneck",
     dataset="|".join(config["datasets"]),
 
 
@@ -81,9 +84,15 @@ def title(wildcards):
 SINGLESTEP = f"singlestep/scales/{SCALE}"
 
 
-def networks_of(depth):
-    """How many networks a cell of this depth has."""
-    return setting(f"{SINGLESTEP}/{'two_layer_networks' if depth == 1 else 'networks'}")
+def networks_of(depth, width):
+    """How many networks a cell of this depth and width has."""
+    size = "widest_networks" if width in setting(f"{SINGLESTEP}/widest") else "two_layer_networks" if depth == 1 else "networks"
+    return setting(f"{SINGLESTEP}/{size}")
+
+
+def inputs_of(wildcards):
+    """How many inputs each network has."""
+    return 1 if int(wildcards.width) >= setting(f"{SINGLESTEP}/one_input_from") else setting(f"{SINGLESTEP}/inputs")
 
 
 def parts(pattern, depths, widths):
@@ -93,22 +102,109 @@ def parts(pattern, depths, widths):
         f"{RESULTS}/records/singlestep/{pattern.format(depth=depth, width=width, first=first)}"
         for depth in depths
         for width in widths
-        for first in range(0, networks_of(depth), size)
+        for first in range(0, networks_of(depth, width), size)
     ]
 
 
 def networks_in_part(wildcards):
     """How many networks the part that starts with `first` has."""
-    total = networks_of(int(wildcards.get("depth", 1)))
+    total = networks_of(int(wildcards.get("depth", 1)), int(wildcards.width))
     return min(setting(f"{SINGLESTEP}/networks_per_job"), total - int(wildcards.first))
 
 
 def sampling_seconds(wildcards):
-    """About how long a job takes, from times measured for each weight and, in deeper networks, each evaluation along the ray."""
+    """About how long a job takes, from measured times: held or never formed, more evaluations along the ray where d is small."""
     depth, width = int(wildcards.get("depth", 1)), int(wildcards.width)
-    inner = (depth - 1) * width**2 * (9e-9 + 6e-9 * depth) + (depth > 1) * 3e-4 * depth**2
-    one = sum(1.5e-8 * width * d + 1e-4 + inner for d in setting(f"{SINGLESTEP}/input_dims"))
-    return round(1.5 + networks_in_part(wildcards) * one, 1)
+    looks = [3 + 12 * d**-0.3 * (depth > 1) for d in setting(f"{SINGLESTEP}/input_dims")]
+    free = sum(inputs_of(wildcards) * depth * n * (1e-4 + 3e-8 * width * (1 + n / 10)) for n in looks)
+    held = sum(depth * (1.5e-8 * min(width, 3000) ** 2 + 1e-4 * n) for n in looks)
+    return round(1.5 + networks_in_part(wildcards) * min(free, held), 1)
+
+
+def sampling_memory(wildcards):
+    """Megabytes: what the products along the rays of one wide network take."""
+    return 2000 + round(4e-3 * int(wildcards.get("depth", 1)) / 6 * int(wildcards.width))
+
+
+MULTILAYER = f"multilayer/scales/{SCALE}"
+PROFILES = ["equal", "growing", "shrinking", "bottleneck"]
+
+
+def multilayer_parts(pattern, **axes):
+    """The record files of an experiment: one for each value of its axes and for each part of the networks."""
+    first = range(0, setting(f"{MULTILAYER}/networks"), setting(f"{MULTILAYER}/networks_per_job"))
+    return expand(f"{RESULTS}/records/multilayer/{pattern}", **axes, first=first)
+
+
+def multilayer_networks(wildcards):
+    """How many networks of each cell the part that starts with `first` has."""
+    return min(setting(f"{MULTILAYER}/networks_per_job"), setting(f"{MULTILAYER}/networks") - int(wildcards.first))
+
+
+def grid_of(name, profile):
+    """Depths, base widths and bottlenecks of a profile in one of the grids `flip` and `ball`."""
+    grid = setting(f"{MULTILAYER}/{name}")
+    if profile == "bottleneck":
+        return grid["bottleneck_depths"], [grid["bottleneck_width"]], grid["bottlenecks"]
+    prefix = "" if profile == "equal" else "profile_"
+    return grid[f"{prefix}depths"], grid[f"{prefix}widths"], []
+
+
+def shape_of(name, wildcards):
+    """The same as options."""
+    depths, widths, bottlenecks = grid_of(name, wildcards.profile)
+    options = {"depth": depths, "width": widths, "bottleneck": bottlenecks, "ratio": [setting("multilayer/profile_ratio")]}
+    return " ".join(f"--{option} {' '.join(map(str, values))}" for option, values in options.items() if values)
+
+
+def multilayer_seconds(name, wildcards):
+    """About how long a job takes, from measured times."""
+    depths, widths, bottlenecks = grid_of("flip" if name == "flip" else "ball", wildcards.profile)
+    wider = {"growing": 2, "shrinking": 0.5}.get(wildcards.profile, 1)
+    if name == "flip":
+        one = sum(L**2 * (3e-4 + 1e-7 * wider * k) for L in depths for k in widths)
+    else:
+        steps = setting("multilayer/ascent_steps") * {"layers": 1.0, "smoothness": 1.5}[name]
+        one = sum(L * (1e-4 + steps * (3e-5 + 1.5e-9 * (wider * k) ** 2)) for L in depths for k in widths)
+    return round(2 + multilayer_networks(wildcards) * one * max(1, len(bottlenecks)), 1)
+
+
+def collapse_widths():
+    """The widths at which the depth collapse is followed, the widest of them at one dimension."""
+    return sorted({*setting(f"{MULTILAYER}/collapse_widths"), setting(f"{MULTILAYER}/collapse_widest")})
+
+
+def collapse_dims(wildcards):
+    """The input dimensions for a width."""
+    dims = setting(f"{MULTILAYER}/collapse_dims")
+    return dims if int(wildcards.width) in setting(f"{MULTILAYER}/collapse_widths") else dims[:1]
+
+
+def collapse_seconds(wildcards):
+    """About how long that takes: layers, times what is drawn and multiplied in each."""
+    each = setting(f"{MULTILAYER}/collapse_inputs") * int(wildcards.width) * 1.4e-8 + 1e-5
+    layers = setting(f"{MULTILAYER}/collapse_depths")[-1] * len(collapse_dims(wildcards))
+    return round(2 + multilayer_networks(wildcards) * layers * each, 1)
+
+
+def scan_jobs():
+    """The jobs that scan very deep networks: one for each width, and one for the deepest."""
+    return [*(f"width-{width}" for width in setting(f"{MULTILAYER}/scan_widths")), "deepest"]
+
+
+def scan_grid(wildcards):
+    """Depths, width and input dimensions of such a job; the deepest networks have the smallest width and dimension."""
+    dims, widths = setting(f"{MULTILAYER}/scan_dims"), setting(f"{MULTILAYER}/scan_widths")
+    if wildcards.deep == "deepest":
+        return [setting(f"{MULTILAYER}/scan_deepest")], widths[0], dims[:1]
+    return setting(f"{MULTILAYER}/scan_depths"), int(wildcards.deep.removeprefix("width-")), dims
+
+
+def scan_seconds(wildcards):
+    """About how long it takes: layers, times what is drawn and multiplied in each."""
+    depths, width, dims = scan_grid(wildcards)
+    each = setting("multilayer/scan_points") * width * 2.5e-8 + 2e-5
+    return round(2 + multilayer_networks(wildcards) * sum(depths) * len(dims) * each, 1)
 
 
 class RemainingTime(logging.Handler):

@@ -1,4 +1,4 @@
-# singlestep: random ReLU networks, one gradient step. A job is one (depth, width) with all its input dimensions.
+# singlestep: random networks, one gradient step. A job is one (depth, width) with all its input dimensions.
 SINGLESTEP_FIGURES = {
     "switched": "Figure 1: share of samples that one step switches",
     "step": "Figure 2a: the smallest step",
@@ -8,11 +8,34 @@ SINGLESTEP_FIGURES = {
     "bounds": "Proposition 3: explicit bounds",
     "fixed_step": "Theorem 2: the fixed step and the gradient's change",
     "universal": "One direction for all inputs",
+    "variants": "Other activations, a Gaussian output layer, a bias",
+    "hessian": "The norm of the Hessian",
+    "infinite_width": "The law at infinite width",
+    "bracket": "What the single step loses",
 }
-WIDTHS = setting(f"{SINGLESTEP}/widths")
-SAMPLE = parts("sample/depth-{depth}/width-{width}/from-{first}.parquet", setting(f"{SINGLESTEP}/depths"), WIDTHS)
-UNIVERSAL = parts("universal/width-{width}/from-{first}.parquet", [1], WIDTHS)
-FIXED = parts("fixed/width-{width}/from-{first}.parquet", [1], setting(f"{SINGLESTEP}/fixed_widths"))
+SINGLESTEP_TABLES = ["cells", "slopes", "bounds", "exceptions"]
+SMOOTH = ["tanh", "softplus", "gelu"]
+WIDTHS = setting(f"{SINGLESTEP}/widths") + setting(f"{SINGLESTEP}/widest")
+VARIANT_WIDTHS = setting(f"{SINGLESTEP}/variant_widths")
+SINGLESTEP_RECORDS = {
+    "sample": parts("sample/depth-{depth}/width-{width}/from-{first}.parquet", setting(f"{SINGLESTEP}/depths"), WIDTHS),
+    "universal": parts("universal/width-{width}/from-{first}.parquet", [1], setting(f"{SINGLESTEP}/universal_widths")),
+    "fixed": [
+        *parts("fixed/relu/width-{width}/from-{first}.parquet", [1], setting(f"{SINGLESTEP}/fixed_widths")),
+        *sum([parts(f"fixed/{name}/width-{{width}}/from-{{first}}.parquet", [1], VARIANT_WIDTHS) for name in SMOOTH], []),
+    ],
+    "variants": sum(
+        [
+            parts(f"variants/{name}/width-{{width}}/from-{{first}}.parquet", [1], VARIANT_WIDTHS)
+            for name in ("gaussian-output", "bias", *SMOOTH)
+        ],
+        [],
+    ),
+    "hessian": expand(f"{RESULTS}/records/singlestep/hessian/{{activation}}.parquet", activation=SMOOTH),
+    "bracket": expand(f"{RESULTS}/records/singlestep/bracket/width-{{width}}.parquet", width=setting(f"{SINGLESTEP}/bracket_widths")),
+    "limit": [f"{RESULTS}/records/singlestep/limit/infinite.parquet"],
+}
+SINGLESTEP_EVIDENCE = " ".join(f"--{name} {{input.{name}}}" for name in SINGLESTEP_RECORDS)
 
 
 rule singlestep_sample:
@@ -26,7 +49,7 @@ rule singlestep_sample:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=sampling_memory,
         runtime=lambda wildcards: minutes(sampling_seconds(wildcards)),
         gpu=gpu_hint(),
         seconds=sampling_seconds,
@@ -37,7 +60,7 @@ rule singlestep_sample:
         first=lambda wildcards: int(wildcards.first),
         input_dims=setting(f"{SINGLESTEP}/input_dims"),
         networks=networks_in_part,
-        inputs=setting(f"{SINGLESTEP}/inputs"),
+        inputs=inputs_of,
         seed=setting("seed"),
         cap=setting("singlestep/step_cap"),
         device=setting("device"),
@@ -70,7 +93,7 @@ rule singlestep_universal:
         first=lambda wildcards: int(wildcards.first),
         input_dims=setting(f"{SINGLESTEP}/input_dims"),
         networks=networks_in_part,
-        inputs=setting(f"{SINGLESTEP}/inputs"),
+        inputs=inputs_of,
         reach=setting("singlestep/universal_reach"),
         seed=setting("seed"),
         cap=setting("singlestep/step_cap"),
@@ -86,9 +109,9 @@ rule singlestep_universal:
 
 rule singlestep_fixed:
     output:
-        records=f"{RESULTS}/records/singlestep/fixed/width-{{width}}/from-{{first}}.parquet",
+        records=f"{RESULTS}/records/singlestep/fixed/{{activation}}/width-{{width}}/from-{{first}}.parquet",
     log:
-        f"{RESULTS}/logs/singlestep/fixed/width-{{width}}/from-{{first}}.log",
+        f"{RESULTS}/logs/singlestep/fixed/{{activation}}/width-{{width}}/from-{{first}}.log",
     cache: True
     conda:
         "../../envs/onestep.yaml"
@@ -99,6 +122,7 @@ rule singlestep_fixed:
         gpu=gpu_hint(),
         seconds=sampling_seconds,
     params:
+        activation=lambda wildcards: wildcards.activation,
         width=lambda wildcards: int(wildcards.width),
         first=lambda wildcards: int(wildcards.first),
         input_dims=setting(f"{SINGLESTEP}/input_dims"),
@@ -108,22 +132,137 @@ rule singlestep_fixed:
         device=setting("device"),
         code=code("onestep.singlestep.experiment"),
     message:
-        "Taking the theorems' own step on {params.networks} two-layer networks of width {wildcards.width}."
+        "Taking the theorems' own step on {params.networks} two-layer {wildcards.activation} networks of width {wildcards.width}."
     shell:
         # One input a network: what is judged here are shares, over independent networks.
-        "onestep singlestep fixed --width {params.width} --input-dim {params.input_dims}"
+        "onestep singlestep fixed --activation {params.activation} --width {params.width} --input-dim {params.input_dims}"
         " --first-network {params.first} --networks {params.networks} --inputs 1 --coefficients {params.coefficients}"
         " --seed {params.seed} --device {params.device} --out {output.records} > {log} 2>&1"
 
 
+rule singlestep_variants:
+    output:
+        records=f"{RESULTS}/records/singlestep/variants/{{variant}}/width-{{width}}/from-{{first}}.parquet",
+    log:
+        f"{RESULTS}/logs/singlestep/variants/{{variant}}/width-{{width}}/from-{{first}}.log",
+    cache: True
+    conda:
+        "../../envs/onestep.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=lambda wildcards: minutes(sampling_seconds(wildcards)),
+        gpu=gpu_hint(),
+        seconds=sampling_seconds,
+    params:
+        variant=lambda wildcards: wildcards.variant,
+        width=lambda wildcards: int(wildcards.width),
+        first=lambda wildcards: int(wildcards.first),
+        input_dims=setting(f"{SINGLESTEP}/input_dims"),
+        networks=networks_in_part,
+        inputs=inputs_of,
+        seed=setting("seed"),
+        cap=setting("singlestep/step_cap"),
+        device=setting("device"),
+        code=code("onestep.singlestep.experiment"),
+    message:
+        "Sampling {params.networks} two-layer networks of width {wildcards.width} with {wildcards.variant}."
+    shell:
+        "onestep singlestep variants --variant {params.variant} --width {params.width} --input-dim {params.input_dims}"
+        " --first-network {params.first} --networks {params.networks} --inputs {params.inputs} --seed {params.seed}"
+        " --cap {params.cap} --device {params.device} --out {output.records} > {log} 2>&1"
+
+
+rule singlestep_hessian:
+    output:
+        records=f"{RESULTS}/records/singlestep/hessian/{{activation}}.parquet",
+    log:
+        f"{RESULTS}/logs/singlestep/hessian/{{activation}}.log",
+    cache: True
+    conda:
+        "../../envs/onestep.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=minutes(600 if SCALE == "paper" else 60),
+        gpu=gpu_hint(),
+        seconds=setting(f"{SINGLESTEP}/hessian_networks") * setting(f"{SINGLESTEP}/hessian_dims")[-1] ** 3 * 5e-9 + 2,
+    params:
+        activation=lambda wildcards: wildcards.activation,
+        ratios=setting(f"{SINGLESTEP}/hessian_ratios"),
+        input_dims=setting(f"{SINGLESTEP}/hessian_dims"),
+        networks=setting(f"{SINGLESTEP}/hessian_networks"),
+        seed=setting("seed"),
+        device=setting("device"),
+        code=code("onestep.singlestep.experiment"),
+    message:
+        "Measuring the Hessians of {params.networks} {wildcards.activation} networks at each of {params.input_dims} input dimensions."
+    shell:
+        "onestep singlestep hessian --activation {params.activation} --ratio {params.ratios} --input-dim {params.input_dims}"
+        " --networks {params.networks} --seed {params.seed} --device {params.device} --out {output.records} > {log} 2>&1"
+
+
+rule singlestep_bracket:
+    output:
+        records=f"{RESULTS}/records/singlestep/bracket/width-{{width}}.parquet",
+    log:
+        f"{RESULTS}/logs/singlestep/bracket/width-{{width}}.log",
+    cache: True
+    conda:
+        "../../envs/onestep.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=lambda wildcards: minutes(setting(f"{SINGLESTEP}/bracket_networks") * 3e-4 * int(wildcards.width)),
+        gpu=0,
+        seconds=lambda wildcards: setting(f"{SINGLESTEP}/bracket_networks") * (0.3 + 1.7e-4 * int(wildcards.width)) + 2,
+    params:
+        width=lambda wildcards: int(wildcards.width),
+        input_dims=setting(f"{SINGLESTEP}/bracket_dims"),
+        networks=setting(f"{SINGLESTEP}/bracket_networks"),
+        seed=setting("seed"),
+        cap=setting("singlestep/step_cap"),
+        code=code("onestep.singlestep.experiment"),
+    message:
+        "Bracketing the smallest perturbation of {params.networks} two-layer networks of width {wildcards.width}."
+    shell:
+        "onestep singlestep bracket --width {params.width} --input-dim {params.input_dims} --networks {params.networks}"
+        " --seed {params.seed} --cap {params.cap} --out {output.records} > {log} 2>&1"
+
+
+rule singlestep_limit:
+    output:
+        records=f"{RESULTS}/records/singlestep/limit/infinite.parquet",
+    log:
+        f"{RESULTS}/logs/singlestep/limit.log",
+    cache: True
+    conda:
+        "../../envs/onestep.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=minutes(60),
+        gpu=0,
+        seconds=len(setting(f"{SINGLESTEP}/input_dims")) * setting(f"{SINGLESTEP}/limit_networks") * 3e-5 + 2,
+    params:
+        input_dims=setting(f"{SINGLESTEP}/input_dims"),
+        networks=setting(f"{SINGLESTEP}/limit_networks"),
+        seed=setting("seed"),
+        cap=setting("singlestep/step_cap"),
+        code=code("onestep.singlestep.experiment"),
+    message:
+        "Sampling {params.networks} two-layer networks of infinite width at {params.input_dims} input dimensions."
+    shell:
+        "onestep singlestep limit --input-dim {params.input_dims} --networks {params.networks} --seed {params.seed}"
+        " --cap {params.cap} --out {output.records} > {log} 2>&1"
+
+
 rule singlestep_claims:
     input:
-        sample=SAMPLE,
-        universal=UNIVERSAL,
-        fixed=FIXED,
+        **SINGLESTEP_RECORDS,
     output:
         claims=f"{RESULTS}/claims/singlestep.json",
-        tables=expand(f"{RESULTS}/tables/singlestep/{{table}}.csv", table=["cells", "slopes", "bounds", "exceptions"]),
+        tables=expand(f"{RESULTS}/tables/singlestep/{{table}}.csv", table=SINGLESTEP_TABLES),
     log:
         f"{RESULTS}/logs/singlestep/claims.log",
     benchmark:
@@ -146,15 +285,13 @@ rule singlestep_claims:
     message:
         "Judging the claims of singlestep."
     shell:
-        "onestep singlestep claims --sample {input.sample} --universal {input.universal} --fixed {input.fixed} --gammas {params.gammas} --constant {params.constant}"
+        f"onestep singlestep claims {SINGLESTEP_EVIDENCE} --gammas {{params.gammas}} --constant {{params.constant}}"
         " --scale {params.scale} --seed {params.seed} --tables {params.tables} --out {output.claims} > {log} 2>&1"
 
 
 rule singlestep_figures:
     input:
-        sample=SAMPLE,
-        universal=UNIVERSAL,
-        fixed=FIXED,
+        **SINGLESTEP_RECORDS,
     output:
         **{
             name: report(
@@ -185,14 +322,13 @@ rule singlestep_figures:
     message:
         "Drawing the figures of singlestep."
     shell:
-        "onestep singlestep figures --sample {input.sample} --universal {input.universal} --fixed {input.fixed}"
-        " --seed {params.seed} --out {params.figures} > {log} 2>&1"
+        f"onestep singlestep figures {SINGLESTEP_EVIDENCE}" " --seed {params.seed} --out {params.figures} > {log} 2>&1"
 
 
 rule singlestep_notebook:
     input:
         notebook="workflow/notebooks/singlestep.ipynb",
-        sample=SAMPLE,
+        sample=SINGLESTEP_RECORDS["sample"],
         claims=f"{RESULTS}/claims/singlestep.json",
         tables=rules.singlestep_claims.output.tables,
     output:

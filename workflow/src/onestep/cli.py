@@ -23,6 +23,10 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"onestep: {message}; see {self.prog} --help\n")
 
 
+SMOOTH = ("tanh", "softplus", "gelu")
+SINGLESTEP_EXPERIMENTS = ("sample", "universal", "fixed", "variants", "hessian", "bracket", "limit")
+
+
 def _whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
     def parse(text: str) -> int:
         try:
@@ -73,14 +77,19 @@ def _out(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=what)
 
 
+def _networks(parser: argparse.ArgumentParser) -> None:
+    """How many networks, which of them, and what they are drawn from."""
+    parser.add_argument("--networks", type=_whole_number(1), required=True, help="networks for each dimension")
+    parser.add_argument("--first-network", type=_whole_number(0), default=0, help="index of the first network (default 0)")
+    parser.add_argument("--seed", type=_whole_number(0), required=True, help="root of all random streams")
+
+
 def _sampling(parser: argparse.ArgumentParser) -> None:
     """Options of every command that samples random networks."""
     parser.add_argument("--width", type=_whole_number(1), required=True, help="width k of every hidden layer")
     parser.add_argument("--input-dim", type=_whole_number(1), required=True, nargs="+", help="input dimensions d")
-    parser.add_argument("--networks", type=_whole_number(1), required=True, help="networks for each dimension")
-    parser.add_argument("--first-network", type=_whole_number(0), default=0, help="index of the first network (default 0)")
+    _networks(parser)
     parser.add_argument("--inputs", type=_whole_number(1), required=True, help="inputs for each network")
-    parser.add_argument("--seed", type=_whole_number(0), required=True, help="root of all random streams")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     _out(parser, "the record file (.parquet)")
 
@@ -93,14 +102,18 @@ def _singlestep(commands: Any) -> None:
         parser.add_argument("--cap", type=_positive, default=20.0, help="steps are searched below this (default 20)")
 
     verb = verbs.add_parser("sample", help="the smallest step along the gradient that changes the sign")
-    verb.add_argument("--depth", type=_whole_number(1, 12), required=True, help="number of hidden layers L")
+    verb.add_argument("--depth", type=_whole_number(0, 12), required=True, help="number of hidden layers L; 0 is a linear function")
+    verb.add_argument(
+        "--matrices", choices=("auto", "dense", "matrix-free"), default="auto", help="auto (default): held, or never formed where cheaper"
+    )
     _sampling(verb)
     cap(verb)
 
     def sample(o: argparse.Namespace) -> None:
         from onestep.singlestep import experiment
 
-        experiment.sample(o.depth, o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.seed, o.cap, _device(o.device), o.out)
+        device = _device(o.device)
+        experiment.sample(o.depth, o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.seed, o.cap, device, o.out, o.matrices)
 
     verb.set_defaults(run=sample)
 
@@ -120,17 +133,75 @@ def _singlestep(commands: Any) -> None:
     verb = verbs.add_parser("fixed", help="the theorems' own step c / ||grad f||^2")
     _sampling(verb)
     verb.add_argument("--coefficients", type=_positive, required=True, nargs="+", help="the values of c")
+    verb.add_argument("--activation", choices=("relu", *SMOOTH), default="relu", help="default relu")
 
     def fixed(o: argparse.Namespace) -> None:
         from onestep.singlestep import experiment
 
         device = _device(o.device)
-        experiment.fixed(o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.coefficients, o.seed, device, o.out)
+        experiment.fixed(o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.coefficients, o.seed, device, o.out, o.activation)
 
     verb.set_defaults(run=fixed)
 
+    verb = verbs.add_parser("variants", help="the smallest step of two-layer networks that differ from those of `sample` in one thing")
+    verb.add_argument("--variant", choices=("gaussian-output", "bias", *SMOOTH), required=True, help="in what they differ")
+    _sampling(verb)
+    cap(verb)
+
+    def variants(o: argparse.Namespace) -> None:
+        from onestep.singlestep import experiment
+
+        device = _device(o.device)
+        experiment.variants(o.variant, o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.seed, o.cap, device, o.out)
+
+    verb.set_defaults(run=variants)
+
+    verb = verbs.add_parser("hessian", help="the norm of the Hessian of two-layer networks with a smooth activation")
+    verb.add_argument("--activation", choices=SMOOTH, required=True, help="the activation")
+    verb.add_argument("--input-dim", type=_whole_number(1), required=True, nargs="+", help="input dimensions d")
+    verb.add_argument("--ratio", type=_whole_number(1), required=True, nargs="+", help="widths k, as multiples of d")
+    _networks(verb)
+    verb.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    _out(verb, "the record file (.parquet)")
+
+    def hessian(o: argparse.Namespace) -> None:
+        from onestep.singlestep import experiment
+
+        experiment.hessian(o.activation, o.ratio, o.input_dim, o.first_network, o.networks, o.seed, _device(o.device), o.out)
+
+    verb.set_defaults(run=hessian)
+
+    verb = verbs.add_parser("bracket", help="the single step, the smallest perturbation found, and a certified bound below all of them")
+    verb.add_argument("--width", type=_whole_number(1), required=True, help="width k of the hidden layer")
+    verb.add_argument("--input-dim", type=_whole_number(1), required=True, nargs="+", help="input dimensions d")
+    _networks(verb)
+    cap(verb)
+    _out(verb, "the record file (.parquet)")
+
+    def bracket(o: argparse.Namespace) -> None:
+        from onestep.singlestep import experiment
+
+        _device("cpu")
+        experiment.bracket(o.width, o.input_dim, o.first_network, o.networks, o.seed, o.cap, o.out)
+
+    verb.set_defaults(run=bracket)
+
+    verb = verbs.add_parser("limit", help="the smallest step of two-layer networks of infinite width")
+    verb.add_argument("--input-dim", type=_whole_number(2), required=True, nargs="+", help="input dimensions d")
+    verb.add_argument("--networks", type=_whole_number(1), required=True, help="networks for each dimension, one input each")
+    verb.add_argument("--seed", type=_whole_number(0), required=True, help="root of all random streams")
+    cap(verb)
+    _out(verb, "the record file (.parquet)")
+
+    def limit(o: argparse.Namespace) -> None:
+        from onestep.singlestep import experiment
+
+        experiment.limit(o.input_dim, o.networks, o.seed, o.cap, o.out)
+
+    verb.set_defaults(run=limit)
+
     def evidence(parser: argparse.ArgumentParser) -> None:
-        for name in ("sample", "universal", "fixed"):
+        for name in SINGLESTEP_EXPERIMENTS:
             parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, metavar="FILE", help=f"record files of `{name}`")
         parser.add_argument("--seed", type=_whole_number(0), required=True, help="root of the bootstrap's random streams")
 
@@ -145,7 +216,8 @@ def _singlestep(commands: Any) -> None:
     def claims(o: argparse.Namespace) -> None:
         from onestep.singlestep import claims
 
-        claims.assess(o.sample, o.universal, o.fixed, o.gammas, o.constant, o.scale, o.seed, o.tables, o.out)
+        files = {name: getattr(o, name) for name in SINGLESTEP_EXPERIMENTS}
+        claims.assess(files, o.gammas, o.constant, o.scale, o.seed, o.tables, o.out)
 
     verb.set_defaults(run=claims)
 
@@ -156,7 +228,7 @@ def _singlestep(commands: Any) -> None:
     def figures(o: argparse.Namespace) -> None:
         from onestep.singlestep import figures
 
-        figures.draw(o.sample, o.universal, o.fixed, o.seed, o.out)
+        figures.draw({name: getattr(o, name) for name in SINGLESTEP_EXPERIMENTS}, o.seed, o.out)
 
     verb.set_defaults(run=figures)
 
@@ -173,7 +245,7 @@ def _multilayer(commands: Any) -> None:
 
     def shape(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--profile", choices=("equal", "growing", "shrinking", "bottleneck"), default="equal", help="default equal")
-        parser.add_argument("--depth", type=_whole_number(1, 50), required=True, help="number of hidden layers L")
+        parser.add_argument("--depth", type=_whole_number(1, 50), required=True, nargs="+", help="numbers of hidden layers L")
         parser.add_argument(
             "--width", type=_whole_number(1), required=True, nargs="+", help="base widths k; the input dimension is the same"
         )
@@ -203,7 +275,7 @@ def _multilayer(commands: Any) -> None:
         verb = verbs.add_parser(name, help=what)
         shape(verb)
         sampling(verb)
-        verb.add_argument("--steps", type=_whole_number(1), default=30, help="of the ascent that looks for the worst point (default 30)")
+        verb.add_argument("--steps", type=_whole_number(1), default=20, help="of the ascent that looks for the worst point (default 20)")
         cap(verb)
 
         def ball(o: argparse.Namespace, name: str = name) -> None:
@@ -218,20 +290,20 @@ def _multilayer(commands: Any) -> None:
     verb = verbs.add_parser("collapse", help="how the values of all inputs of the sphere approach each other with depth")
     verb.add_argument("--width", type=_whole_number(1), required=True, help="width k of every hidden layer")
     verb.add_argument("--input-dim", type=_whole_number(1), required=True, nargs="+", help="input dimensions d")
-    verb.add_argument("--depths", type=_whole_number(1), required=True, nargs="+", help="after how many layers to look")
+    verb.add_argument("--depth", type=_whole_number(1), required=True, nargs="+", help="after how many layers to look")
     verb.add_argument("--inputs", type=_whole_number(2), required=True, help="inputs for each network, in opposite pairs")
     sampling(verb)
 
     def collapse(o: argparse.Namespace) -> None:
-        from onestep.multilayer import experiment
+        from onestep.multilayer import depth
 
         _device("cpu")
-        experiment.collapse(o.width, o.input_dim, sorted(o.depths), o.first_network, o.networks, o.inputs, o.seed, o.out)
+        depth.collapse(o.width, o.input_dim, sorted(o.depth), o.first_network, o.networks, o.inputs, o.seed, o.out)
 
     verb.set_defaults(run=collapse)
 
     verb = verbs.add_parser("scan", help="single steps in networks of up to thousands of layers")
-    verb.add_argument("--depth", type=_whole_number(1), required=True, help="number of hidden layers L")
+    verb.add_argument("--depth", type=_whole_number(1), required=True, nargs="+", help="numbers of hidden layers L")
     verb.add_argument("--width", type=_whole_number(1), required=True, help="width k of every hidden layer")
     verb.add_argument("--input-dim", type=_whole_number(1), required=True, nargs="+", help="input dimensions d")
     verb.add_argument("--points", type=_whole_number(2), default=12, help="lengths at which the ray is looked at (default 12)")
@@ -239,15 +311,15 @@ def _multilayer(commands: Any) -> None:
     cap(verb)
 
     def scan(o: argparse.Namespace) -> None:
-        from onestep.multilayer import experiment
+        from onestep.multilayer import depth
 
         _device("cpu")
-        experiment.scan(o.depth, o.width, o.input_dim, o.first_network, o.networks, o.points, o.seed, o.cap, o.out)
+        depth.scan(o.depth, o.width, o.input_dim, o.first_network, o.networks, o.points, o.seed, o.cap, o.out)
 
     verb.set_defaults(run=scan)
 
     verb = verbs.add_parser("limit", help="single steps in deep networks of infinite width")
-    verb.add_argument("--depths", type=_whole_number(1), required=True, nargs="+", help="numbers of hidden layers L")
+    verb.add_argument("--depth", type=_whole_number(1), required=True, nargs="+", help="numbers of hidden layers L")
     verb.add_argument("--input-dim", type=_whole_number(2), required=True, nargs="+", help="input dimensions d")
     verb.add_argument("--networks", type=_whole_number(1), required=True, help="networks in each cell, one input each")
     verb.add_argument("--seed", type=_whole_number(0), required=True, help="root of all random streams")
@@ -255,16 +327,14 @@ def _multilayer(commands: Any) -> None:
     cap(verb)
 
     def limit(o: argparse.Namespace) -> None:
-        from onestep.multilayer import experiment
+        from onestep.multilayer import depth
 
-        experiment.limit(o.depths, o.input_dim, o.networks, o.seed, o.cap, o.out)
+        depth.limit(o.depth, o.input_dim, o.networks, o.seed, o.cap, o.out)
 
     verb.set_defaults(run=limit)
 
-    experiments = ("flip", "layers", "smoothness", "collapse", "scan", "limit")
-
     def evidence(parser: argparse.ArgumentParser) -> None:
-        for name in experiments:
+        for name in ("flip", "layers", "smoothness", "collapse", "scan", "limit"):
             parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, metavar="FILE", help=f"record files of `{name}`")
         parser.add_argument("--deltas", type=_probability, nargs="+", required=True, help="probabilities of failure of the theorems")
         parser.add_argument("--constant", type=_positive, default=3.0, help="c3 of Theorem 1.1 (default 3)")
@@ -279,7 +349,7 @@ def _multilayer(commands: Any) -> None:
     def claims(o: argparse.Namespace) -> None:
         from onestep.multilayer import claims
 
-        files = [getattr(o, name) for name in experiments]
+        files = (o.flip, o.layers, o.smoothness, o.collapse, o.scan, o.limit)
         claims.assess(*files, o.deltas, o.constant, o.scale, o.seed, o.tables, o.out)
 
     verb.set_defaults(run=claims)
@@ -291,7 +361,8 @@ def _multilayer(commands: Any) -> None:
     def figures(o: argparse.Namespace) -> None:
         from onestep.multilayer import figures
 
-        figures.draw(*[getattr(o, name) for name in experiments], o.deltas, o.constant, o.seed, o.out)
+        files = (o.flip, o.layers, o.smoothness, o.collapse, o.scan, o.limit)
+        figures.draw(*files, o.deltas, o.constant, o.seed, o.out)
 
     verb.set_defaults(run=figures)
 

@@ -58,16 +58,40 @@ class SinglestepSizes(Strict):
 
     depths: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Ascending] = Field(min_length=1, description="Numbers of hidden layers L.")
     widths: Annotated[list[Count], Ascending] = Field(min_length=1, description="Widths k of every hidden layer.")
+    widest: Annotated[list[Count], Ascending] = Field(
+        description="Widths at which only a few networks are sampled, because each of them costs much."
+    )
+    widest_networks: Count = Field(description="How many: too few to judge a claim by.")
+    universal_widths: Annotated[list[Count], Ascending] = Field(
+        min_length=1, description="Widths k at which one direction is tried for all inputs (L = 1)."
+    )
     fixed_widths: Annotated[list[Count], Ascending] = Field(
         min_length=1, description="Widths k at which the theorems' own step is taken (L = 1); Proposition 4 asks for k >= 52^2."
     )
+    variant_widths: Annotated[list[Count], Ascending] = Field(
+        min_length=1, description="Widths k of the networks with another output layer, a bias or another activation (L = 1)."
+    )
+    hessian_dims: Annotated[list[Annotated[int, Field(ge=2)]], Ascending] = Field(
+        min_length=1, description="Input dimensions d at which the Hessian is measured."
+    )
+    hessian_ratios: Annotated[list[Count], Ascending] = Field(min_length=1, description="Its widths k, as multiples of d.")
+    hessian_networks: Count = Field(description="Its networks in each cell.")
+    bracket_dims: Annotated[list[Annotated[int, Field(ge=2)]], Ascending] = Field(
+        min_length=1, description="Input dimensions d at which the single step is bracketed (L = 1)."
+    )
+    bracket_widths: Annotated[list[Count], Ascending] = Field(
+        min_length=1, description="Widths k at which it is; these networks are dense."
+    )
+    bracket_networks: Count = Field(description="Networks in each of these cells.")
+    limit_networks: Count = Field(description="Networks of infinite width (L = 1) at each input dimension.")
     input_dims: Annotated[list[Annotated[int, Field(ge=2)]], Ascending] = Field(min_length=1, description="Input dimensions d.")
     networks: Count = Field(description="Networks in each cell (L, k, d) with L > 1.")
     two_layer_networks: Count = Field(
         description="Networks in each cell with L = 1, of which claims about shares near 100% need many: with n networks and no failure"
         " the lower end of an exact 95% interval is 1 - 3.7/n."
     )
-    inputs: Count = Field(description="Inputs for each network.")
+    inputs: Count = Field(description="Inputs for each network; two are needed to see the spread between networks.")
+    one_input_from: Count = Field(description="From this width on one input each: further networks tell more, and there cost less.")
     networks_per_job: Count = Field(
         description="At most this many networks of a cell in one job. The records do not depend on it, only how the work is split."
     )
@@ -110,6 +134,116 @@ class Singlestep(Strict):
     scales: SinglestepScales = Field(description="Grids and sample sizes.")
 
 
+class MultilayerGrid(Strict):
+    """Shapes of networks; the input dimension is the base width."""
+
+    depths: Annotated[list[Annotated[int, Field(ge=1, le=50)]], Ascending] = Field(
+        min_length=1, description="Numbers of hidden layers L of networks of equal widths."
+    )
+    widths: Annotated[list[Count], Ascending] = Field(min_length=1, description="Their widths k.")
+    profile_depths: Annotated[list[Annotated[int, Field(ge=1, le=50)]], Ascending] = Field(
+        min_length=1, description="Numbers of hidden layers of networks whose widths grow or shrink."
+    )
+    profile_widths: Annotated[list[Count], Ascending] = Field(min_length=1, description="Base widths of these.")
+    bottleneck_depths: Annotated[list[Annotated[int, Field(ge=1, le=50)]], Ascending] = Field(
+        min_length=1, description="Numbers of hidden layers of networks with one narrow layer in the middle."
+    )
+    bottleneck_width: Count = Field(description="Width of their other layers.")
+    bottlenecks: Annotated[list[Count], Ascending] = Field(min_length=1, description="Widths b of the narrow layer.")
+
+
+class MultilayerSizes(Strict):
+    """What `multilayer` samples at one scale."""
+
+    networks: Count = Field(description="Networks in each cell, one input each.")
+    networks_per_job: Count = Field(
+        description="At most this many networks of a cell in one job. The records do not depend on it, only how the work is split."
+    )
+    flip: MultilayerGrid = Field(description="Where the first sign change along the gradient is found.")
+    ball: MultilayerGrid = Field(description="Where what happens in a ball around the input is searched; these networks are dense.")
+    collapse_widths: Annotated[list[Count], Ascending] = Field(
+        min_length=1, description="Widths k of the networks whose collapse with depth is followed."
+    )
+    collapse_dims: Annotated[list[Annotated[int, Field(ge=2)]], Ascending] = Field(min_length=1, description="Its input dimensions d.")
+    collapse_widest: Count = Field(
+        description="One more width, at the smallest dimension alone, where Theorem 3.1 speaks of L >= d^3 layers."
+    )
+    collapse_depths: Annotated[list[Count], Ascending] = Field(min_length=1, description="After how many layers it is looked at.")
+    collapse_inputs: Annotated[int, Field(ge=4, multiple_of=2)] = Field(description="Inputs for each of its networks, in opposite pairs.")
+    scan_widths: Annotated[list[Count], Ascending] = Field(
+        min_length=1, description="Widths k of the very deep networks along whose gradient a single step is looked for."
+    )
+    scan_dims: Annotated[list[Annotated[int, Field(ge=2)]], Ascending] = Field(min_length=1, description="Their input dimensions d.")
+    scan_depths: Annotated[list[Count], Ascending] = Field(min_length=1, description="Their numbers of hidden layers L.")
+    scan_deepest: Count = Field(
+        description="One more depth, at the smallest width and dimension alone, where Theorem 3.1 speaks of L >= d^3 layers."
+    )
+    limit_depths: Annotated[list[Count], Ascending] = Field(min_length=1, description="Numbers of hidden layers of infinite width.")
+    limit_networks: Count = Field(description="Networks of infinite width at each depth and dimension.")
+
+
+class MultilayerScales(Strict):
+    """The sample sizes and grids of `multilayer`, by scale."""
+
+    smoke: MultilayerSizes = Field(description="Everything once, tiny: too small to judge a claim.")
+    laptop: MultilayerSizes = Field(description="Every figure and claim.")
+    paper: MultilayerSizes = Field(description="Larger samples and grids.")
+
+
+class Multilayer(Strict):
+    """The paper `multilayer`: deep random ReLU networks of any profile of widths."""
+
+    perturbation_cap: float = Field(
+        gt=0, allow_inf_nan=False, description="Perturbations are searched below this length, in units of ||x|| / sqrt(d)."
+    )
+    deltas: Annotated[list[Fraction], Ascending] = Field(
+        min_length=1, description="Probabilities of failure delta at which the theorems are checked."
+    )
+    constant: float = Field(
+        gt=0,
+        allow_inf_nan=False,
+        description="c3 of Theorem 1.1, ||eta grad f|| / ||x|| <= c3 sqrt(log(1/delta) / d), which the paper bounds by C^L.",
+    )
+    profile_ratio: float = Field(
+        gt=1, allow_inf_nan=False, description="By how much the widths of a growing or shrinking network change in all."
+    )
+    ascent_steps: Count = Field(description="Steps of the ascents that look for the worst point of a ball.")
+    scan_points: Annotated[int, Field(ge=2)] = Field(description="Lengths at which the gradient's ray is looked at in very deep networks.")
+    scales: MultilayerScales = Field(description="Grids and sample sizes.")
+
+
+class BenchmarkSizes(Strict):
+    """What the benchmarks measure at one scale."""
+
+    depths: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Ascending] = Field(min_length=1, description="Numbers of hidden layers L.")
+    widths: Annotated[list[Count], Ascending] = Field(min_length=1, description="Widths k of every hidden layer.")
+    input_dims: Annotated[list[Count], Ascending] = Field(min_length=1, description="Input dimensions d.")
+    batch: Annotated[int, Field(ge=2)] = Field(description="Networks worked on at a time, where batches are measured.")
+    layer_width: Count = Field(description="Width k at which the first layer is measured alone.")
+    layer_dims: Annotated[list[Count], Ascending] = Field(min_length=1, description="Its input dimensions d.")
+    choice_depths: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Ascending] = Field(
+        min_length=1, description="Numbers of hidden layers at which the choice between held and never formed is checked."
+    )
+    choice_widths: Annotated[list[Count], Ascending] = Field(min_length=1, description="Widths k for that.")
+    choice_dims: Annotated[list[Count], Ascending] = Field(min_length=1, description="Input dimensions d for that.")
+    memory_gb: float = Field(gt=0, allow_inf_nan=False, description="What dense weights may take; more is not measured.")
+    seconds: float = Field(gt=0, allow_inf_nan=False, description="How long each is measured; three times at least.")
+
+
+class BenchmarkScales(Strict):
+    """The grids of the benchmarks, by scale."""
+
+    smoke: BenchmarkSizes = Field(description="Everything once, tiny.")
+    laptop: BenchmarkSizes = Field(description="About a minute on one core.")
+    paper: BenchmarkSizes = Field(description="The same for longer, and dense networks of more memory.")
+
+
+class Benchmarks(Strict):
+    """Time and memory of networks whose matrices are never formed, beside dense ones."""
+
+    scales: BenchmarkScales = Field(description="Grids and times.")
+
+
 class Config(Strict):
     """The science: what is sampled, how often, at which scale. How it runs is in `profiles/`."""
 
@@ -127,6 +261,8 @@ class Config(Strict):
         min_length=1, description="The binary splits, by name."
     )
     singlestep: Singlestep = Field(description="The paper `singlestep`.")
+    benchmarks: Benchmarks = Field(description="Time and memory of matrix-free networks.")
+    multilayer: Multilayer = Field(description="The paper `multilayer`.")
 
 
 def _first_line(error: ValidationError, where: str) -> str:

@@ -206,6 +206,8 @@ def path_error(maps: Maps, activation: Activation, left: list[Tensor], right: li
             reach = MARGIN * deviation * errors[0]
             outputs = torch.zeros_like(reach) if last else _outputs(left[index + 1], right[index + 1], reach, activation)
             likely = deviation * (outputs.sqrt() + MARGIN)
+            if not last:
+                likely = torch.where(outputs > 0, likely, 0.0)  # nothing passes through a layer that is off
             cosine = torch.where(likely < gain, (MARGIN / outputs.sqrt()).clamp(max=1.0), 1.0)
             gain = torch.minimum(gain, likely)
         errors = [gain * error for error in errors]
