@@ -13,29 +13,46 @@ from onestep.data.prepare import prepare
 from onestep.data_report import draw as draw_data
 from onestep.errors import Mistake
 from onestep.paper import typeset
+from onestep.provenance import certificate, write_certificate, write_text
 from onestep.singlestep import claims as judging
-from onestep.singlestep import experiment, figures
+from onestep.singlestep import experiment
 
 SOURCE = Path(__file__).parent.parent / "report" / "paper.typ"
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A tiny run: every experiment, figure and table, and a stand-in for a data set."""
+    """A tiny run: every experiment and table of singlestep, its figures as empty pictures, and a stand-in for a data set."""
     results = tmp_path_factory.mktemp("run") / "results"
-    records = results / "smoke/records/singlestep"
-    sampled, universal, fixed = [], [], []
-    for width in (10, 60):
+    folder = results / "smoke/records/singlestep"
+    files: dict[str, list[Path]] = {name: [] for name in ("sample", "universal", "fixed", "variants", "hessian", "bracket", "limit")}
+
+    def new(kind: str, *name: object) -> Path:
+        files[kind].append(folder.joinpath(kind, *map(str, name), "from-0.parquet"))
+        return files[kind][-1]
+
+    dims, cap = [10, 60], 20.0
+    for width, networks in ((10, 8), (60, 8), (10_000, 2)):
         for depth in (1, 2):
-            sampled.append(records / f"sample/depth-{depth}/width-{width}/from-0.parquet")
-            experiment.sample(depth, width, [10, 60], 0, 8, 2, 1, 20.0, "cpu", sampled[-1])
-        universal.append(records / f"universal/width-{width}/from-0.parquet")
-        experiment.universal(width, [10, 60], 0, 8, 2, 4.0, 1, 20.0, "cpu", universal[-1])
-        fixed.append(records / f"fixed/width-{width}/from-0.parquet")
-        experiment.fixed(width, [10, 60], 0, 8, 2, [0.25, 1.0, 5.0], 1, "cpu", fixed[-1])
+            experiment.sample(
+                depth, width, dims, 0, networks, 2 if networks > 2 else 1, 1, cap, "cpu", new("sample", f"depth-{depth}", f"width-{width}")
+            )
+    for width in (10, 60):
+        experiment.universal(width, dims, 0, 8, 2, 4.0, 1, cap, "cpu", new("universal", f"width-{width}"))
+        experiment.fixed(width, dims, 0, 8, 1, [0.25, 1.0, 5.0], 1, "cpu", new("fixed", "relu", f"width-{width}"))
+    for name in ("tanh", "softplus", "gelu"):
+        experiment.fixed(60, dims, 0, 8, 1, [0.25, 1.0, 5.0], 1, "cpu", new("fixed", name, "width-60"), name)
+        experiment.hessian(name, [1, 10], [10, 20], 0, 4, 1, "cpu", new("hessian", name))
+    for name in experiment.VARIANTS:
+        experiment.variants(name, 60, dims, 0, 8, 2, 1, cap, "cpu", new("variants", name, "width-60"))
+    experiment.bracket(30, [10], 0, 2, 1, cap, new("bracket", "width-30"))
+    experiment.limit(dims, 100, 1, cap, new("limit"))
     ledger, tables = results / "smoke/claims.json", results / "smoke/tables/singlestep"
-    judging.assess(sampled, universal, fixed, [0.3, 0.5], 1.0, "laptop", 1, tables, ledger)
-    figures.draw(sampled, universal, fixed, 1, results / "smoke/figures/singlestep")
+    judging.assess(files, [0.3, 0.5], 1.0, "laptop", 1, tables, ledger)
+    for caption in (SOURCE.parent / "captions/singlestep").glob("*.rst"):
+        picture = results / f"smoke/figures/singlestep/{caption.stem}.svg"
+        write_text(picture, '<svg xmlns="http://www.w3.org/2000/svg" width="480" height="100"/>')
+        write_certificate(picture, certificate(parameters={}, modules=["onestep.singlestep.claims"]))
     dataset = results / "data/mnist-0-1/images.safetensors"
     prepare("mnist-0-1", "mnist", ["0"], ["1"], "embedded", None, dataset)
     draw_data([dataset], results / "smoke/figures/data/datasets.svg", results / "smoke/tables/data/datasets.csv")
@@ -44,7 +61,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "tables": sorted(tables.glob("*.csv")),
         "figures": sorted(results.glob("smoke/figures/*/*.svg")),
         "datasets": [dataset],
-        "records": [*sampled, *universal, *fixed],
+        "records": [file for kind in files.values() for file in kind],
     }
 
 
@@ -118,6 +135,7 @@ def test_another_number_is_another_paper(run: dict[str, Any], paper: Path, tmp_p
         ("with-interval(0.02, -0.004, 0.0444, num).first()", "0.0200"),
         ("with-interval(0.02, -0.004, 0.0444, num).last()", "[−0.0040, 0.0444]"),
         ('pretty("sqrt(d) ||delta|| >= 2 +-0.05, beta, ||grad f||^2 - 1")', "√d ‖δ‖ ≥ 2 ±0.05, beta, ‖∇f‖² − 1"),
+        ('pretty("32/c_psi^2, max |psi\'|, C3")', "32/c_ψ², max |ψ'|, C₃"),
     ],
 )
 def test_numbers_as_people_write_them(run: dict[str, Any], tmp_path: Path, expression: str, written: str) -> None:
@@ -197,3 +215,12 @@ def test_captions_are_plain_sentences_for_both_readers() -> None:
         assert [child.tagname for child in tree.children[0].children] == ["#text"], path
         assert not re.search(r"[{}#$*_`|]", text), path
         assert 2 <= len(re.findall(r"[.](?:\s|$)", text)) <= 5, path
+
+
+def test_the_paper_says_how_networks_were_held_and_which_cells_have_few(run: dict[str, Any], tmp_path: Path) -> None:
+    assert pages_that_say(run, tmp_path, "never formed") != "()"
+    assert pages_that_say(run, tmp_path, "there are only a few networks") != "()"
+    sample = "facts.experiments.singlestep.sample"
+    # Two depths and two dimensions: 8 networks of two widths with 2 inputs each, and 2 networks of one width with one.
+    assert value_of(run, tmp_path, f"{sample}.rays").startswith(f"{tmp_path}/probe.typ: Typst stops: panicked with: {4 * (2 * 8 * 2 + 2)} ")
+    assert "10000" in value_of(run, tmp_path, f'{sample}.held.filter(group => group.how.ends-with("float32")).first().widths')

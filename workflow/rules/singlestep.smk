@@ -13,7 +13,18 @@ SINGLESTEP_FIGURES = {
     "infinite_width": "The law at infinite width",
     "bracket": "What the single step loses",
 }
-SINGLESTEP_TABLES = ["cells", "slopes", "bounds", "exceptions"]
+SINGLESTEP_TABLES = [
+    "cells",
+    "slopes",
+    "bounds",
+    "exceptions",
+    "variants",
+    "activations",
+    "hessian",
+    "infinite_width",
+    "convergence",
+    "bracket",
+]
 SMOOTH = ["tanh", "softplus", "gelu"]
 WIDTHS = setting(f"{SINGLESTEP}/widths") + setting(f"{SINGLESTEP}/widest")
 VARIANT_WIDTHS = setting(f"{SINGLESTEP}/variant_widths")

@@ -6,6 +6,7 @@ themselves (which data, how many records, whose code) it finds in the facts that
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -65,18 +66,27 @@ def _experiment(files: Sequence[Path], digests: Mapping[str, str]) -> dict[str, 
     parts: list[pd.DataFrame] = []
     listed: list[dict[str, Any]] = []
     codes: set[str] = set()
-    unresolved: list[int | None] = []
+    counted: dict[str, list[int | None]] = {"rays": [], "unresolved": []}
+    held: dict[str, dict[str, Any]] = {}
     parameters: list[dict[str, Any]] = []
     for file in files:
         names = pq.read_schema(file).names
-        if "network" not in names or "input" not in names:
-            raise Mistake(f"{file}: it has no columns `network` and `input`; only record files of experiments belong here")
+        if "network" not in names:
+            raise Mistake(f"{file}: it has no column `network`; only record files of experiments belong here")
         coordinates = names[: names.index("network")]
-        parts.append(pq.read_table(file, columns=[*coordinates, "network", "input"]).to_pandas())
+        inputs = ["input"] if "input" in names else []
+        part = pq.read_table(file, columns=[*coordinates, "network", *inputs]).to_pandas()
+        parts.append(part if inputs else part.assign(input=0))  # a network of infinite width has one input
         listed.append({"job": _place(file)[2], "rows": len(parts[-1]), "digest": digests[str(file)]})
         born = read_certificate(file)
         codes.add(born["code"])
-        unresolved.append(born.get("unresolved"))
+        for name, counts in counted.items():
+            counts.append(born.get(name))
+        for dim, how in born.get("held", {}).items():
+            group = held.setdefault(re.sub(r"^\d+ of \d+ matrices", "some matrices", how), {"cells": set(), "widths": set(), "dims": set()})
+            group["cells"].add((*(born["parameters"].get(name) for name in ("depth", "variant", "width")), dim))
+            group["widths"].add(born["parameters"]["width"])
+            group["dims"].add(int(dim))
         parameters.append(born["parameters"])
     rows = pd.concat(parts, ignore_index=True)
     cells = rows.groupby(coordinates)[["network", "input"]].nunique() if coordinates else rows[["network", "input"]].nunique().to_frame().T
@@ -89,8 +99,17 @@ def _experiment(files: Sequence[Path], digests: Mapping[str, str]) -> dict[str, 
         "grid": {name: sorted(rows[name].unique().tolist()) for name in coordinates},
         "parameters": {name: value for name, value in parameters[0].items() if all(other.get(name) == value for other in parameters)},
         "code": sorted(codes),
-        "unresolved": None if None in unresolved else sum(unresolved),
+        **{name: None if None in counts else sum(count for count in counts if count is not None) for name, counts in counted.items()},
+        "held": [
+            {"how": how, "cells": len(group["cells"]), "widths": sorted(group["widths"]), "dims": sorted(group["dims"])}
+            for how, group in sorted(held.items())
+        ],
     }
+
+
+def _by_precision(values: Mapping[Any, float]) -> dict[str, float]:
+    """What is said of a type of numbers, by its name, as `float32`."""
+    return {str(dtype).removeprefix("torch."): value for dtype, value in values.items()}
 
 
 def _one(values: Iterable[Any], what: str, where: Path) -> Any:
@@ -143,9 +162,9 @@ def _facts(
         "method": {
             "level": LEVEL,
             "replicates": REPLICATES,
-            "relative_error": ray.RELATIVE_ERROR,
+            "relative_error": _by_precision(ray.RELATIVE_ERROR),
             "margin": ray.MARGIN,
-            "resolution": ray.RESOLUTION,
+            "resolution": _by_precision(ray.RESOLUTION),
             "norm_slack": NORM_SLACK,
         },
     }

@@ -1,10 +1,11 @@
 """Limit laws without a free parameter for wide random networks."""
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 Array = NDArray[np.float64]
 
@@ -27,6 +28,16 @@ def half_normal_distance(values: Array) -> float:
     return float(max((steps[1:] - law).max(), (law - steps[:-1]).max()))
 
 
+def sample_distance(values: Array, others: Array) -> float:
+    """Kolmogorov-Smirnov distance between two samples, in which infinite values stand for "beyond every other"."""
+    return float(stats.ks_2samp(values, others, method="asymp").statistic)
+
+
+def equal_law_distance(size: float, other: float, level: float) -> float:
+    """What the distance between two samples of one continuous law stays below with probability `level` (Smirnov), for large samples."""
+    return float(stats.kstwobign.ppf(level) * np.sqrt(1 / size + 1 / other))
+
+
 def gradient_change(radius: ArrayLike, dim: ArrayLike) -> Array:
     """||grad f(x + delta) - grad f(x)|| / ||grad f(x)|| at ||delta|| = R, ||x|| = sqrt d: sqrt(2 R / (pi sqrt d)) for small R / sqrt d.
 
@@ -36,16 +47,22 @@ def gradient_change(radius: ArrayLike, dim: ArrayLike) -> Array:
     return np.asarray(np.sqrt(2 * np.asarray(radius) / (np.pi * np.sqrt(np.asarray(dim)))), dtype=np.float64)
 
 
-def linear_flip_share(coefficient: ArrayLike) -> Array:
-    """Share of signs that the step c / ||grad f||^2 flips if f is linear: P(|f(x)| < c), f(x) ~ N(0, 1/2)."""
-    return np.asarray(stats.halfnorm.cdf(np.asarray(coefficient) * np.sqrt(2)), dtype=np.float64)
+def linear_flip_share(coefficient: ArrayLike, deviation: float = 0.5**0.5) -> Array:
+    """Share of signs that the step c / ||grad f||^2 flips if f is linear: P(|f(x)| < c), f(x) normal; relu: of variance 1/2."""
+    return np.asarray(stats.halfnorm.cdf(np.asarray(coefficient) / deviation), dtype=np.float64)
+
+
+@cache
+def _normal_nodes() -> tuple[Array, Array]:
+    """Nodes on (0, 12) and their weights times the normal density."""
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    x = 6 * (nodes + 1)
+    return x, 6 * weights * stats.norm.pdf(x)
 
 
 def normal_mean(function: Callable[[Array], Array]) -> float:
     """E g(X), X ~ N(0, 1), for g of at most polynomial growth, smooth but for a kink or a jump at 0: error below 1e-9."""
-    nodes, weights = np.polynomial.legendre.leggauss(200)
-    x = 6 * (nodes + 1)  # (0, 12)
-    density = 6 * weights * stats.norm.pdf(x)
+    x, density = _normal_nodes()
     return float((density * (function(x) + function(-x))).sum())
 
 
@@ -55,6 +72,25 @@ def half_normal_scale(activation: Callable[[Array], Array], derivative: Callable
     At ||x|| = sqrt(d), f(x) ~ N(0, E psi(X)^2) and ||grad f(x)||^2 tends to E psi'(X)^2. relu: both 1/2, and the scale is 1.
     """
     return float(np.sqrt(normal_mean(lambda x: activation(x) ** 2) / normal_mean(lambda x: derivative(x) ** 2)))
+
+
+def hessian_norm(width: float, dim: float, second_derivative: Callable[[Array], Array], curvature: float) -> float:
+    """The norm of the Hessian of a wide two-layer network in high dimension, at any ratio k / d; `curvature`: max |psi''|.
+
+        min over 0 < s < 1 / max |psi''| of  1 / (s sqrt k) + (s sqrt k / d) E[psi''(X)^2 / (1 - s^2 psi''(X)^2)]
+
+    The Hessian is sum_l t_l g_l g_l' / d with g_l ~ N(0, I_d) and t_l = a_l psi''(<w_l, x>) / sqrt(k), which knows of g_l only its part
+    along x. The Stieltjes transform m(z) of such a matrix solves z = -1/m + (k/d) E[t / (1 + t m)] (Silverstein and Bai). Right of the
+    spectrum z falls as -m = s sqrt(k) grows, down to the spectrum's edge, where it is smallest; t is symmetric.
+    k >> d: 2 sqrt(E psi''^2 / d), a semicircle's edge; k << d: max |psi''| / sqrt(k), one neuron's.
+    """
+
+    def right_of_the_spectrum(s: float) -> float:
+        bent = normal_mean(lambda x: second_derivative(x) ** 2 / (1 - (s * second_derivative(x)) ** 2))
+        return float(1 / (s * np.sqrt(width)) + s * np.sqrt(width) / dim * bent)
+
+    bounds = (1e-6 / curvature, (1 - 1e-9) / curvature)
+    return float(optimize.minimize_scalar(right_of_the_spectrum, bounds=bounds, method="bounded", options={"xatol": 1e-6 / curvature}).fun)
 
 
 def normal_vector_norm(dim: int, q: float) -> float:
