@@ -34,7 +34,7 @@ def test_a_sample_can_be_taken_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (["--depth", "0"], ["--depth", "0", "out of range"]),
+        (["--depth", "13"], ["--depth", "13", "out of range"]),
         (["--width", "ten"], ["--width", "'ten'", "whole number"]),
         (["--networks", "-3"], ["--networks", "out of range"]),
         (["--cap", "0"], ["--cap", "above 0"]),

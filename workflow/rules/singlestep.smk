@@ -285,7 +285,7 @@ rule singlestep_claims:
         mem_mb=12000 if SCALE == "paper" else 3000,
         runtime=minutes(60),
         gpu=0,
-        seconds=15,
+        seconds=40,
     params:
         gammas=setting("singlestep/gammas"),
         constant=setting("singlestep/fixed_step_constant"),
@@ -325,7 +325,7 @@ rule singlestep_figures:
         mem_mb=12000 if SCALE == "paper" else 3000,
         runtime=minutes(60),
         gpu=0,
-        seconds=15,
+        seconds=40,
     params:
         seed=setting("seed"),
         figures=lambda wildcards, output: Path(output.pdf[0]).parent,

@@ -23,7 +23,6 @@ from onestep.singlestep.summary import (
     first_inputs,
     largest_cell,
     log_slopes,
-    networks_in_cells,
     quantiles,
     share_difference,
     summarise,
@@ -75,7 +74,8 @@ class _Judge:
         verdict, decides = judge_all([interval for _, interval in parts], holds) if parts else ("not measured", 0)
         measured, interval = parts[decides] if parts else (np.nan, (np.nan, np.nan))
         finite = bool(np.isfinite([measured, *interval]).all())
-        few = not supremum and (rows.empty or networks_in_cells(rows).min() < needed)
+        networks = rows.groupby(cell_columns(rows))["network"].nunique()
+        few = not supremum and (rows.empty or networks.min() < needed)
         if self.scale == "smoke" or not finite or few:
             verdict = "not measured"
         elif supremum and verdict == "holds":
@@ -90,7 +90,7 @@ class _Judge:
                 interval=None if not finite or (supremum and interval[0] == interval[1]) else interval,
                 verdict=verdict,
                 rule=rule,
-                networks=len(rows[[*cell_columns(rows), "network"]].drop_duplicates()),
+                networks=int(networks.sum()),
                 samples=len(rows),
                 scale=self.scale,
                 data="random inputs (no data set)",
@@ -580,7 +580,7 @@ def assess(files: Files, gammas: Sequence[float], constant: float, scale: str, s
     slope_table = _claim_3(judge, he, samples, files["sample"])
     violations = [_explicit_bounds(judge, two_layer.assign(activation="relu"), 3, gammas, activations, files["sample"])]
     _perturbation(judge, he, samples, files["sample"])
-    remark = "no sampled width meets the theorem's log^6(d) log(1/gamma) <= k: this asks for more than it promises"
+    remark = "its width does not meet the theorem's log^6(d) log(1/gamma) <= k, even for C1 = 1: this asks for more than it promises"
     _fixed_step(judge, 2, relu, constant, remark, files["fixed"])
     _proposition_4(judge, read["fixed"][read["fixed"]["activation"] == "relu"], files["fixed"])
     for activation in SMOOTH:

@@ -91,13 +91,9 @@ BRACKET_COLUMNS = {
     "status": "ok; failed: no sign change found by one of the two; dead",
 }
 LIMIT_COLUMNS = {
-    "input_dim": "input dimension d",
-    "network": "index of the network",
-    "value": "f(x)",
-    "gradient_norm": "||grad f(x)||",
-    "step": "|eta|, the smallest step along the gradient that changes the sign of f; null where none below the cap does",
-    "perturbation_norm": "||eta grad f(x)||, while ||x|| = sqrt(d); null where step is",
-    "status": "switched or unswitched",
+    "input_dim": _CELL["input_dim"],
+    **_SAMPLE,
+    **{name: SAMPLE_COLUMNS[name] for name in ("step", "perturbation_norm", "status")},
 }
 
 _BLOCK_NUMBERS = 2**21
@@ -472,6 +468,7 @@ def limit(input_dims: Sequence[int], networks: int, seed: int, cap: float, out: 
         columns = {
             "input_dim": dim,
             "network": np.arange(networks),
+            "input": 0,
             "value": samples.value,
             "gradient_norm": samples.gradient_norm,
             "step": samples.step,

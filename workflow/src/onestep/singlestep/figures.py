@@ -163,9 +163,7 @@ def scales(table: pd.DataFrame) -> Figure:
         for shift, (scale, words) in zip((-0.06, 0.06), _SCALES.items(), strict=True):
             line = largest[largest["hidden_scale"] == scale]
             bars = _bars(line, name)
-            axis.errorbar(
-                line["depth"] + shift, line[name], yerr=bars, color=colours[scale], marker="o", **_BARS, label=words
-            )
+            axis.errorbar(line["depth"] + shift, line[name], yerr=bars, color=colours[scale], marker="o", **_BARS, label=words)
         axis.set_ylim(bottom=0 if name != "switched" else min(0.9, 0.98 * largest["switched_low"].min()))
         axis.set_xticks(sorted(largest["depth"].unique()))
         axis.set_title(label)
