@@ -49,7 +49,7 @@ def test_an_edit_changes_the_digests_that_can_see_it_and_no_others(package: Path
     modules = ("onestep.singlestep.experiment", "onestep.singlestep.figures", "onestep.singlestep.claims", "onestep.data.prepare")
     before = {module: digest(module) for module in modules}
     file = package / "attacks/ray.py"
-    file.write_text(file.read_text().replace("RESOLUTION = 1e-10", "RESOLUTION = 1e-9"))
+    file.write_text(file.read_text().replace("AIM = 0.7", "AIM = 0.6"))
     changed = {module for module in modules if digest(module) != before[module]}
     assert changed == {"onestep.singlestep.experiment"}
 

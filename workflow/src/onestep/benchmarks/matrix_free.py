@@ -160,6 +160,7 @@ def first_layer(nets: RandomNetwork, x: Tensor) -> None:
     first.times(nets.gradient([first.times(x)]))
 
 
+@torch.inference_mode()
 def measure(cell: Cell, seed: int, seconds: float) -> dict[str, float]:
     """Works on a cell in this process for this many seconds, and three times at least, after a tiny one and one run to warm up."""
     generator = torch.Generator().manual_seed(int(stream(seed, "benchmarks", *map(str, asdict(cell).values())).integers(2**63)))
