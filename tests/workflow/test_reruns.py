@@ -9,7 +9,8 @@ from .conftest import Smoke
 pytestmark = pytest.mark.workflow
 
 PAPER = {"all", "typeset", "html", "latest"}
-EXPERIMENTS = {"singlestep_sample", "singlestep_universal", "singlestep_fixed"}
+WIDTHS = {"singlestep_sample", "singlestep_universal", "singlestep_fixed"}
+EXPERIMENTS = WIDTHS | {"singlestep_variants", "singlestep_hessian", "singlestep_bracket", "singlestep_limit"}
 AFTER = {"singlestep_claims", "singlestep_figures", "singlestep_notebook", "claims"}
 MULTILAYER_SEARCHES = {"multilayer_flip", "multilayer_ball"}
 MULTILAYER_DEEP = {"multilayer_collapse", "multilayer_scan", "multilayer_limit"}
@@ -39,7 +40,10 @@ def test_a_mere_touch_reruns_nothing(smoke: Smoke) -> None:
 def test_an_edit_of_the_ray_search_reruns_its_experiments_and_what_follows(smoke: Smoke) -> None:
     rerun = reruns(smoke, "workflow/src/onestep/attacks/ray.py", lambda text: text.replace("AIM = 0.7", "AIM = 0.6"))
     assert rerun.keys() == EXPERIMENTS | AFTER | MULTILAYER_SEARCHES | MULTILAYER_AFTER | PAPER
-    assert {name: rerun[name] for name in EXPERIMENTS} == {"singlestep_sample": 6, "singlestep_universal": 2, "singlestep_fixed": 2}
+    assert {name.removeprefix("singlestep_"): rerun[name] for name in EXPERIMENTS} == {
+        **{"sample": 9, "universal": 2, "fixed": 5, "variants": 5},
+        **{"hessian": 3, "bracket": 2, "limit": 1},
+    }
 
 
 def test_an_edit_of_the_figures_redraws_and_typesets(smoke: Smoke) -> None:
@@ -69,8 +73,8 @@ def test_an_edit_of_the_image_code_leaves_the_experiments_alone(smoke: Smoke) ->
 
 def test_one_more_width_runs_that_width_and_what_follows(smoke: Smoke) -> None:
     rerun = reruns(smoke, "config.yaml", lambda text: text.replace("widths: [10, 100]", "widths: [10, 50, 100]"))
-    assert rerun.keys() == EXPERIMENTS | AFTER | PAPER
-    assert {name: rerun[name] for name in EXPERIMENTS} == {"singlestep_sample": 3, "singlestep_universal": 1, "singlestep_fixed": 1}
+    assert rerun.keys() == WIDTHS | AFTER | PAPER
+    assert {name: rerun[name] for name in WIDTHS} == {"singlestep_sample": 3, "singlestep_universal": 1, "singlestep_fixed": 1}
 
 
 def test_another_value_of_the_theory_reruns_only_its_judgement(smoke: Smoke) -> None:
