@@ -41,8 +41,13 @@ def test_an_edit_of_the_ray_search_reruns_its_experiments_and_what_follows(smoke
     rerun = reruns(smoke, "workflow/src/onestep/attacks/ray.py", lambda text: text.replace("AIM = 0.7", "AIM = 0.6"))
     assert rerun.keys() == EXPERIMENTS | AFTER | MULTILAYER_SEARCHES | MULTILAYER_AFTER | PAPER
     assert {name.removeprefix("singlestep_"): rerun[name] for name in EXPERIMENTS} == {
-        **{"sample": 9, "universal": 2, "fixed": 5, "variants": 5},
-        **{"hessian": 3, "bracket": 2, "limit": 1},
+        "sample": 9,
+        "universal": 2,
+        "fixed": 5,
+        "variants": 5,
+        "hessian": 3,
+        "bracket": 2,
+        "limit": 1,
     }
 
 
