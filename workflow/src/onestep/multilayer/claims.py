@@ -1,4 +1,5 @@
-"""The claims of `multilayer`, each with its rule, judged from the records. The rules were written before the first laptop run."""
+"""The claims of `multilayer`, each with its rule, judged from the records. The rules were written before the first whole laptop run; that
+widths are judged at each profile's largest was decided when parts of it had been seen."""
 
 from collections.abc import Sequence
 from pathlib import Path
