@@ -82,7 +82,7 @@ def two_layers(u, v, amplitude, cap: float = CAP) -> tuple[str, float]:
 def one_hidden_layer(u, v, amplitude) -> NetworkRay:
     """phi(t) = sum_l A_l relu(u_l + t v_l) as a ray that can be marched along."""
     u, v, amplitude = (torch.tensor(part, dtype=torch.float64) for part in (u, v, amplitude))
-    return ray_from(u[None, None], v[None, None], (), amplitude[None], ((amplitude.norm()[None], 1 / math.sqrt(len(u))),))
+    return ray_from(u[None, None], v[None, None], (), amplitude[None], ((amplitude.norm()[None].numpy(), 1 / math.sqrt(len(u))),))
 
 
 def marched(u, v, amplitude, cap: float = CAP) -> tuple[str, float]:
@@ -306,7 +306,7 @@ def test_the_march_ends_where_the_last_neuron_dies() -> None:
     for output in ((1.0, 1, 1), (1, 1, 0), (1, 2, 2), (0.3, 0.5, 0.7)):
         for speed in np.linspace(0.0501, 0.07, 25):
             a = torch.tensor([output]).double()
-            ray = ray_from(u, v * speed / 0.0501, (DenseMatrix(hidden, 1.0),), a, ((hidden.norm(dim=(1, 2)), 1.0), (a.norm(dim=-1), 1.0)))
+            ray = ray_from(u, v * speed / 0.0501, (DenseMatrix(hidden, 1.0),), a, ((hidden.norm(dim=(1, 2)).numpy(), 1.0), (a.norm(dim=-1).numpy(), 1.0)))
             roots = march(ray, torch.ones(1, 1).double())
             assert int(roots.status) == UNSWITCHED
 
@@ -325,7 +325,7 @@ def shifted(ray: NetworkRay, shift: float) -> NetworkRay:
     hidden = torch.nn.functional.pad(ray.hidden[0].weights, (0, 1, 0, 1))
     hidden[:, -1, -1] = 1
     output = torch.nn.functional.pad(ray.output, (0, 1), value=shift)
-    maps = ((torch.linalg.matrix_norm(hidden), 1.0), (output.norm(dim=-1), 1.0))
+    maps = ((torch.linalg.matrix_norm(hidden).numpy(), 1.0), (output.norm(dim=-1).numpy(), 1.0))
     return ray_from(torch.cat([ray.start, one], -1), torch.cat([ray.slope, zero], -1), (DenseMatrix(hidden, 1.0),), output, maps)
 
 
@@ -374,11 +374,10 @@ INTERVALS = [(0, 0.01), (0, 0.1), (0, 1.0), (0.5, 0.6), (0, 5.0), (0, 20.0), (1.
 BOUND_SHAPES = [(2, 100, 200), (2, 1000, 20), (2, 1000, 1000), (3, 300, 300), (4, 300, 20), (6, 100, 100)]
 
 
-def on_path(ends: torch.Tensor, path: torch.Tensor, start: torch.Tensor, theta: float) -> torch.Tensor:
-    """A piecewise linear function at theta, by NumPy."""
-    rows = zip(ends.flatten(0, 1).numpy(), path.flatten(0, 1).numpy(), start.flatten().tolist(), strict=True)
-    values = [np.interp(theta, [0.0, *end], [first, *value]) for end, value, first in rows]
-    return torch.tensor(values, dtype=torch.float64).view(start.shape)
+def on_path(ends: np.ndarray, path: np.ndarray, start: np.ndarray, theta: float) -> np.ndarray:
+    """Piecewise linear functions [B, I] at theta, by NumPy."""
+    places = np.ndindex(start.shape)
+    return np.array([np.interp(theta, [0.0, *ends[at]], [start[at], *path[at]]) for at in places]).reshape(start.shape)
 
 
 @pytest.fixture(scope="module")
@@ -395,13 +394,14 @@ def deviations() -> list[tuple[float, float, float, float]]:
             start, slope = (part.repeat(1, len(ends), 1) for part in (ray.start, ray.slope))
             repeated = ray_from(start, slope, ray.hidden, ray.output, ray.maps)
             left, right = (part.repeat_interleave(2)[None] for part in ends.T)
-            (layers0, phi0), (layers1, _) = repeated.at(left), repeated.at(right)
+            (layers0, phi0), (layers1, phi1) = repeated.at(left), repeated.at(right)
             default = path_error(repeated.maps, repeated.activation, layers0, layers1)
             rigorous = path_error(repeated.maps, repeated.activation, layers0, layers1, rigorous=True)
-            path = chord_path(repeated, torch.ones_like(phi0), layers0[-1], layers1[-1], default.corner)
+            values = (phi0.numpy(), phi1.numpy())
+            path = chord_path(repeated, np.ones(phi0.shape), layers0[-1], layers1[-1], values, 0.0, default.corner)
             for w in (0.02, *np.linspace(0, 1, 18)[1:-1], 0.98):
-                off = (repeated.at(left + w * (right - left))[1] - on_path(*path, phi0, w)).abs()
-                theta = torch.full((*off.shape, 1), w, dtype=torch.float64)
+                off = np.abs(repeated.at(left + w * (right - left))[1].numpy() - on_path(*path, values[0], w))
+                theta = np.full((*off.shape, 1), w)
                 rows += zip(
                     off[0].tolist(),
                     default.at(theta)[0, :, 0].tolist(),
@@ -431,12 +431,13 @@ def test_with_one_hidden_layer_the_path_is_the_value_itself() -> None:
     nets, x, sign, direction = downhill("one layer path", 1, 300, 10, networks=2, inputs=3)
     ray = nets.ray(x, direction)
     end = torch.full((2, 3), 9.0, dtype=torch.float64)
-    (layers0, phi0), (layers1, _) = ray.at(torch.zeros_like(end)), ray.at(end)
+    (layers0, value0), (layers1, value1) = ray.at(torch.zeros_like(end)), ray.at(end)
+    values = ((sign * value0).numpy(), (sign * value1).numpy())
     band = path_error(ray.maps, ray.activation, layers0, layers1)
     assert (band.peak == 0).all()
-    path = chord_path(ray, sign, layers0[-1], layers1[-1], band.corner)
+    path = chord_path(ray, sign.numpy(), layers0[-1], layers1[-1], values, 0.0, band.corner)
     for w in (0.1, 0.37, 0.9):
-        torch.testing.assert_close(on_path(*path, sign * phi0, w), sign * ray.at(w * end)[1], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(on_path(*path, values[0], w), sign * ray.at(w * end)[1], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("depth", "width"), [(2, 1000), (3, 300)])

@@ -5,7 +5,7 @@ phi turns negative right behind such a stretch, its end is the root. `SWITCHED`,
 """
 
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class Roots:
     unresolved: Tensor  # steps that had to be taken without a certificate; 0 means that the root is certainly the first
 
 
-Maps = tuple[tuple[Tensor, float], ...]
+Maps = tuple[tuple[Array, float], ...]
 """What the march knows of the random matrix behind each hidden layer, the output weights last: a bound on its operator norm, [B],
 and the standard deviation of its entries."""
 
@@ -74,35 +74,51 @@ class Ray(Protocol):
 
 
 def two_layer_roots(u: Tensor, v: Tensor, amplitude: Tensor, cap: float, guess: Tensor | None = None) -> Roots:
-    """The exact first root in (0, cap) of phi(t) = sum_l A_l relu(u_l + t v_l); u, v, A are [..., k] float64 and phi(0) >= 0.
+    """The exact first root in (0, cap) of phi(t) = sum_l A_l relu(u_l + t v_l); u, v, A are [..., k] and phi(0) >= 0.
 
     phi is affine between the breakpoints t_l = -u_l / v_l. The first breakpoint at which phi is negative closes the segment that holds
-    the root (`_segments`). The root itself is that segment's intercept over its slope, summed afresh over the neurons active there, so
-    that no error of running sums is left in it.
+    the root. The root itself is that segment's intercept over its slope, summed afresh over the neurons that have turned before it, so
+    that no error of running sums is left in it. Every sum is one of double precision.
 
-    A guess of the roots, [...], saves sorting most of the breakpoints: where phi is negative a little behind it, the first root is
-    before that point and so are the breakpoints that matter. The result is the same for any guess, up to rounding.
+    A guess of the roots, [...], saves sorting most of the breakpoints: a root that lies a little behind it at most is known without
+    those further out. The result is the same for any guess, up to rounding.
     """
     shape = np.broadcast_shapes(u.shape, v.shape, amplitude.shape)
-    u, v, amplitude = u.expand(shape), v.expand(shape), amplitude.expand(shape)
-    last = u.new_full(shape[:-1], cap)
-    if guess is not None:
-        near = (1.25 * guess).clamp(max=cap)
-        last = torch.where(_dot(amplitude, (u + near[..., None] * v).relu()) < 0, near, last)
-    ends, phi, always_off = _segments(u, v, amplitude, last)
+    u, v, amplitude = (part.expand(shape).reshape(-1, shape[-1]) for part in (u, v, amplitude))
+    last = u.new_full(u.shape[:1], cap) if guess is None else (1.25 * guess.reshape(-1).to(u.dtype)).clamp(max=cap)
+    on = _on_behind(u, v)
+    row, column = (on ^ (torch.addcmul(u, last[:, None], v) > 0)).nonzero(as_tuple=True)
+    corners = _corners(len(u), *(_numbers(part) for part in (row, u[row, column], v[row, column], amplitude[row, column])))
+    weight = (amplitude * on).double()
+    intercept, slope, count = (_numbers(part) for part in (_dot(weight, u.double()), _dot(weight, v.double()), on.sum(-1)))
+    ends, phi = corners.path(intercept, slope, count, _numbers(last.double()))
+
     negative = phi < 0
-    found = negative.any(-1)
-    if (~found & (last < cap)).any():
-        return two_layer_roots(u, v, amplitude, cap)  # a guess so near a root that rounding decides
-    segment = negative.to(torch.uint8).argmax(-1, keepdim=True)
-    left = torch.where(segment > 0, ends.gather(-1, (segment - 1).clamp(min=0)), 0.0).squeeze(-1)
-    right = ends.gather(-1, segment).squeeze(-1)
-    middle = (left + right)[..., None] / 2
-    weight = amplitude * (u + middle * v > 0)
-    root = (-_dot(weight, u) / _dot(weight, v)).clamp(left, right)
-    status = torch.where(found, SWITCHED, torch.where((phi == 0).all(-1) & always_off, DEAD, UNSWITCHED))
-    zeros = torch.zeros_like(status)
-    return Roots(torch.where(found, root, torch.nan), status, zeros + 1, zeros)
+    found, segment = negative.any(-1), negative.argmax(-1)
+    before = np.arange(corners.t.shape[1]) < segment[:, None]
+    intercept, slope = (
+        at_start + np.where(before, change, 0.0).sum(-1) for at_start, change in ((intercept, corners.intercept), (slope, corners.slope))
+    )
+    rows = np.arange(len(ends))
+    left, right = np.where(segment > 0, ends[rows, segment - 1], 0.0), ends[rows, segment]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        root = np.where(found, np.clip(-intercept / slope, left, right), np.nan)
+    status = np.where(found, SWITCHED, np.where((phi == 0).all(-1) & (count == 0), DEAD, UNSWITCHED))
+    result = [torch.from_numpy(part).to(u.device) for part in (root, status)]
+    if guess is not None:
+        further = torch.from_numpy(~found).to(u.device) & (last < cap)
+        if further.any():
+            rest = two_layer_roots(u[further], v[further], amplitude[further], cap)
+            result[0][further], result[1][further] = rest.t, rest.status
+    t, outcome = (part.view(shape[:-1]) for part in result)
+    zeros = torch.zeros_like(outcome)
+    return Roots(t, outcome, zeros + 1, zeros)
+
+
+def _on_behind(u: Tensor, v: Tensor) -> Tensor:
+    """Which neurons of pre-activation u + t v are on right behind t = 0: one that starts exactly at zero is where v > 0."""
+    on, zero = u > 0, u == 0
+    return on | (zero & (v > 0)) if zero.any() else on
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
@@ -110,68 +126,81 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return torch.matmul(a[..., None, :], b[..., :, None])[..., 0, 0]
 
 
-def _segments(u: Tensor, v: Tensor, amplitude: Tensor, last: Tensor, more: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """phi(t) = sum_l A_l relu(u_l + t v_l) on (0, last]: the ends of its segments in ascending order and its values there, [..., n].
+def _numbers(part: Tensor) -> NDArray[Any]:
+    """The same as an array of NumPy; what decides is small and computed there."""
+    return part.cpu().numpy()
 
-    `more` [..., m]: further points that are to be among the ends. Third, [...]: whether no neuron is active right behind 0.
-    Values come from running sums of slope and intercept over the sorted breakpoints; where no neuron is active they are exactly 0.
+
+@dataclass(frozen=True)
+class Corners:
+    """Where each of R piecewise linear functions bends, in ascending order [R, n]; filled up with corners at infinity."""
+
+    t: Array
+    slope: Array  # how much the slope grows there
+    intercept: Array  # and the intercept
+    turn: Array  # +1: a neuron turns on, -1: one turns off, 0: neither
+
+    def path(self, intercept: Array, slope: Array, on: Array, last: Array, nothing: Array | float = 0.0) -> tuple[Array, Array]:
+        """Ends of the segments of (0, last] and values there, [R, n + 1], of functions with this intercept and slope behind 0, [R].
+
+        `on` [R]: how many neurons are on there. As long as none is, the value is exactly `nothing`.
+        """
+
+        def along(initial: Array, change: Array) -> Array:
+            """A running sum that starts at `initial`: its value on every segment."""
+            sums = np.empty((len(change), change.shape[1] + 1))
+            sums[:, 0] = initial
+            np.cumsum(change, -1, out=sums[:, 1:])
+            sums[:, 1:] += sums[:, :1]
+            return sums
+
+        ends = np.concatenate([np.minimum(self.t, last[:, None]), last[:, None]], -1)
+        phi = along(intercept, self.intercept) + along(slope, self.slope) * ends
+        off = along(on, self.turn) == 0
+        if off.any():
+            # At the end of a segment phi is also the value at the start of the next.
+            off[:, :-1] |= off[:, 1:]
+            phi = np.where(off, np.broadcast_to(nothing, on.shape)[:, None], phi)
+        return ends, phi
+
+
+def _corners(rows: int, row: NDArray[np.int64], u: Array, v: Array, amplitude: Array, more: Array | None = None) -> Corners:
+    """The corners of sum_l A_l relu(u_l + t v_l) from the neurons that turn, one after the other, and the ascending row of each.
+
+    `more` [R, m]: further points that are to be among the corners.
     """
-    # A neuron that starts exactly at zero switches at t = 0: it is active on the ray exactly when v > 0.
-    active = (u > 0) | ((u == 0) & (v > 0))
-    turning = u * (u + last[..., None] * v) < 0
-    A, U, V = _packed(turning, amplitude, u, v)
-    t = torch.where(V == 0, torch.inf, -U / V)
+    u, v, amplitude = u.astype(np.float64), v.astype(np.float64), amplitude.astype(np.float64)
+    parts = np.stack([-u / v, amplitude * np.abs(v), -amplitude * np.abs(u), np.sign(v)])
+    if rows == 1:
+        packed = parts[:, None]
+    else:
+        counts = np.bincount(row, minlength=rows)
+        packed = np.zeros((4, rows, int(counts.max(initial=0))))
+        packed[0] = np.inf
+        packed[:, row, np.arange(len(row)) - np.repeat(counts.cumsum() - counts, counts)] = parts
     if more is not None:
-        t = torch.cat([t, more], -1)
-        A, U, V = (torch.cat([part, torch.zeros_like(more)], -1) for part in (A, U, V))
-    t, order = t.sort(dim=-1)
-    A, U, V = (part.gather(-1, order) for part in (A, U, V))
-    turn = V.sign()  # +1: turns on, -1: off, 0: no neuron
-
-    def along(initial: Tensor, change: Tensor) -> Tensor:
-        """A running sum that starts at `initial`: its value on the segment that ends at each breakpoint, and on the last one."""
-        return torch.cat([initial[..., None], initial[..., None] + change.cumsum(-1)], -1)
-
-    weight = amplitude * active
-    slope = along(_dot(weight, v), turn * A * V)
-    intercept = along(_dot(weight, u), turn * A * U)
-    count = along(active.sum(-1).to(u.dtype), turn)
-    ends = torch.cat([torch.minimum(t, last[..., None]), last[..., None]], -1)
-    phi = torch.where(count == 0, 0.0, intercept + slope * ends)
-    # At the end of a segment phi is also the value at the start of the next: with no neuron active there it is exactly 0.
-    phi[..., :-1] = torch.where(count[..., 1:] == 0, 0.0, phi[..., :-1])
-    return ends, phi, ~active.any(-1)
-
-
-def _packed(chosen: Tensor, *parts: Tensor) -> list[Tensor]:
-    """The chosen entries of each row [..., k] moved to its front, rows as long as the longest needs, with zeros in what is left over."""
-    rows = chosen.reshape(-1, chosen.shape[-1])
-    row, column = rows.nonzero(as_tuple=True)
-    counts = torch.bincount(row, minlength=len(rows))
-    place = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
-    packed = []
-    for part in parts:
-        front = part.new_zeros(len(rows), max(1, int(counts.max())))
-        front[row, place] = part.reshape(rows.shape)[row, column]
-        packed.append(front.view(*chosen.shape[:-1], -1))
-    return packed
+        points = np.zeros((4, *more.shape))
+        points[0] = more
+        packed = np.concatenate([packed, points], -1)
+    order = packed[0].argsort(-1)
+    return Corners(*packed[:, np.arange(rows)[:, None], order])
 
 
 @dataclass(frozen=True)
 class Band:
     """At theta of the way from t0 to t1, phi is known to within min(E_peak, (1 - theta) E_right); each [B, I]."""
 
-    peak: Tensor
-    right: Tensor
+    peak: Array
+    right: Array
 
-    def at(self, theta: Tensor) -> Tensor:
+    def at(self, theta: Array) -> Array:
         """Its half width at theta [B, I, n]."""
-        return torch.minimum((1 - theta) * self.right[..., None], self.peak[..., None])
+        return np.minimum((1 - theta) * self.right[..., None], self.peak[..., None])
 
     @property
-    def corner(self) -> Tensor:
-        """Where it bends, [B, I, 1]; 1 where it is 0 all along."""
-        return (1 - self.peak / self.right).nan_to_num(nan=1.0)[..., None]
+    def corner(self) -> Array:
+        """Where it bends, [B, I]; 1 where it is 0 all along."""
+        return 1 - np.divide(self.peak, self.right, out=np.zeros_like(self.peak), where=self.right > 0)
 
 
 def path_error(maps: Maps, activation: Activation, left: list[Tensor], right: list[Tensor], *, rigorous: bool = False) -> Band:
@@ -193,75 +222,99 @@ def path_error(maps: Maps, activation: Activation, left: list[Tensor], right: li
     error, as the value along the chords is known; for a smooth activation they are, and add up to at most s sum(c).
     """
     shape = left[0].shape[:-1]
-    errors = [torch.zeros(shape, dtype=torch.float64, device=left[0].device)] * 2
-    cosine = torch.ones_like(errors[0])  # of a deviation and the next layer's bends, at most
+    errors = np.zeros((2, *shape))  # peak and right
+    cosine = np.ones(shape)  # of a deviation and the next layer's bends, at most
     for index, ((norm_bound, deviation), p, q) in enumerate(zip(maps, left, right, strict=True)):
         last = index + 1 == len(left)
-        gain = norm_bound[:, None].expand(shape)
+        gain = np.broadcast_to(norm_bound[:, None], shape)
         if not last:
-            bends = [torch.linalg.vector_norm(c, dim=-1).double() for c in activation.bends(p, q)]
-            errors = [activation.lipschitz * error for error in errors]
-            errors = [(a * a + b * b + 2 * cosine * a * b).sqrt() for a, b in zip(errors, bends, strict=True)]
+            bends = np.sqrt(_bend_sums(activation, p, q, 2))
+            errors = activation.lipschitz * errors
+            errors = np.sqrt(errors * errors + bends * bends + 2 * cosine * errors * bends)
         if not rigorous:
             reach = MARGIN * deviation * errors[0]
-            outputs = torch.zeros_like(reach) if last else _outputs(left[index + 1], right[index + 1], reach, activation)
-            likely = deviation * (outputs.sqrt() + MARGIN)
-            if not last:
-                likely = torch.where(outputs > 0, likely, 0.0)  # nothing passes through a layer that is off
-            cosine = torch.where(likely < gain, (MARGIN / outputs.sqrt()).clamp(max=1.0), 1.0)
-            gain = torch.minimum(gain, likely)
-        errors = [gain * error for error in errors]
+            outputs = np.zeros(shape) if last else _outputs(left[index + 1], right[index + 1], reach, activation)
+            # Nothing passes through a layer that is off.
+            likely = np.where((outputs > 0) | last, deviation * (np.sqrt(outputs) + MARGIN), 0.0)
+            cosine = np.where(likely < gain, np.minimum(MARGIN / np.sqrt(np.maximum(outputs, 1)), 1.0), 1.0)
+            gain = np.minimum(gain, likely)
+        errors = gain * errors
         if last and not activation.piecewise_linear:
-            bends = [deviation * c.sum(-1).double() for c in activation.bends(p, q)]
-            errors = [activation.lipschitz * error + bend for error, bend in zip(errors, bends, strict=True)]
-    return Band(*errors)
+            errors = activation.lipschitz * errors + deviation * _bend_sums(activation, p, q, 1)
+    return Band(errors[0], errors[1])
 
 
-def _outputs(p: Tensor, q: Tensor, reach: Tensor, activation: Activation) -> Tensor:
+def _bend_sums(activation: Activation, p: Tensor, q: Tensor, power: int) -> Array:
+    """Sums over the neurons of their bends between p and q [B, I, k] to a power: peak and right, [2, B, I]."""
+    if not activation.piecewise_linear:
+        return np.stack([_numbers((bend**power).sum(-1).double()) for bend in activation.bends(p, q)])
+    row, column = _turning(p, q)
+    bends = activation.bends(*(_numbers(part.flatten(0, -2)[row, column]).astype(np.float64) for part in (p, q)))
+    rows = _numbers(row)
+    return np.stack([np.bincount(rows, bend**power, p[..., 0].numel()).reshape(p.shape[:-1]) for bend in bends])
+
+
+def _turning(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+    """The neurons that have one sign at p [B, I, k] and the other at q: their rays, counted through, and their places."""
+    row, column = (p * q < 0).flatten(0, -2).nonzero(as_tuple=True)
+    return row, column
+
+
+def _outputs(p: Tensor, q: Tensor, reach: Array | float, activation: Activation) -> NDArray[Any]:
     """How many neurons of a layer are not off all along from p to q, when they leave their chords by at most reach [B, I]."""
     if not activation.piecewise_linear:
-        return torch.full_like(reach, p.shape[-1])
-    return (torch.maximum(p, q) > -reach[..., None].to(p.dtype)).sum(-1).double()
+        return np.full(p.shape[:-1], float(p.shape[-1]))
+    least = torch.as_tensor(np.negative(reach), device=p.device)[..., None].to(p.dtype)
+    return _numbers((torch.maximum(p, q) > least).sum(-1))
 
 
-def chord_path(ray: Ray, sign: Tensor, p: Tensor, q: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """sign * f if the last pre-activations went straight from p to q: ends of its segments in (0, 1], `points` among them; values there.
+def chord_path(
+    ray: Ray, orientation: Array, p: Tensor, q: Tensor, values: tuple[Array, Array], level: Array | float, points: Array
+) -> tuple[Array, Array]:
+    """orientation * f + level if the last pre-activations went straight from p to q: the ends of its segments in (0, 1] and its values
+    there, [B, I, n]. It goes from one of `values` [B, I] to the other; `points` [B, I] are among the ends.
 
     For a smooth activation, whose bends are part of the band: the chord of the values.
     """
-    if not ray.activation.piecewise_linear:
-        theta = torch.cat([points, torch.ones_like(points[..., :1])], -1).sort(-1).values
-        value = [(ray.activation.value(part).double() @ ray.output.double()[..., None]) for part in (p, q)]
-        return theta, sign[..., None] * ((1 - theta) * value[0] + theta * value[1])
-    amplitude = sign[..., None] * ray.output[:, None, :].double()
-    ends, phi, _ = _segments(p.double(), q.double() - p.double(), amplitude, torch.ones_like(sign), points)
-    return ends, phi
+    shape, rows = points.shape, points.size
+    start, end, points = values[0].reshape(rows), values[1].reshape(rows), points.reshape(rows, 1)
+    if ray.activation.piecewise_linear:
+        row, column = _turning(p, q)
+        weight = ray.output[row // shape[1], column]
+        turning, u, w, amplitude = (_numbers(part) for part in (row, *(layer.flatten(0, -2)[row, column] for layer in (p, q)), weight))
+        u, amplitude = u.astype(np.float64), amplitude * orientation.reshape(rows)[turning]
+        corners = _corners(rows, turning, u, w - u, amplitude, points)
+        on = _outputs(p, q, 0.0, ray.activation).reshape(rows) - (corners.turn > 0).sum(-1)
+        slope = end - start - (corners.intercept + corners.slope).sum(-1)
+        ends, path = corners.path(start, slope, on, np.ones(rows), np.broadcast_to(level, shape).reshape(rows))
+        path[:, -1] = end
+    else:
+        ends = np.concatenate([points, np.ones((rows, 1))], -1)
+        path = start[:, None] + ends * (end - start)[:, None]
+    return ends.reshape(*shape, -1), path.reshape(*shape, -1)
 
 
-def _first_negative(ends: Tensor, values: Tensor, start: Tensor) -> Tensor:
-    """Where a piecewise linear function that is `start` [...] at 0 and `values` at `ends` [..., n] falls below 0; else not-a-number."""
-    negative = values < 0
-    index = negative.to(torch.uint8).argmax(-1, keepdim=True)
-    before = (index - 1).clamp(min=0)
-    left = torch.where(index > 0, ends.gather(-1, before), 0.0)
-    high = torch.where(index > 0, values.gather(-1, before), start[..., None]).clamp(min=0)
-    right, low = ends.gather(-1, index), values.gather(-1, index)
-    return torch.where(low < 0, left + (right - left) * high / (high - low), torch.nan).squeeze(-1)
+def _first_negative(ends: Array, values: Array, start: Array) -> Array:
+    """Where piecewise linear functions that are `start` [B, I] at 0 and `values` at `ends` [B, I, n] fall below 0; else not-a-number."""
+    index = (values < 0).argmax(-1)
+    networks, inputs = np.ogrid[: index.shape[0], : index.shape[1]]
+    right, low = ends[networks, inputs, index], values[networks, inputs, index]
+    left = np.where(index > 0, ends[networks, inputs, index - 1], 0.0)
+    high = np.maximum(np.where(index > 0, values[networks, inputs, index - 1], start), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(low < 0, left + (right - left) * high / (high - low), np.nan)
 
 
 def _between(
-    ray: Ray, sign: Tensor, level: Array, layers0: list[Tensor], phi0: Array, layers1: list[Tensor], phi1: Array, rigorous: bool
-) -> tuple[Array, Array, Array, Array]:
+    ray: Ray, orientation: Array, level: Array, layers0: list[Tensor], phi0: Array, layers1: list[Tensor], phi1: Array, rigorous: bool
+) -> tuple[Array, Array, Array, Mask]:
     """What is known of phi between t0 and t1, as parts of the way: where it may fall below 0 first (`lower`) and where it certainly has
     (`upper`), not-a-number if it does not; the band's height; whether the path is not 0 all along. Each [B, I]."""
     band = path_error(ray.maps, ray.activation, layers0, layers1, rigorous=rigorous)
-    ends, path = chord_path(ray, sign, layers0[-1], layers1[-1], band.corner)
-    shift, at_start, at_end = (torch.from_numpy(part).to(sign.device) for part in (level, phi0, phi1))
-    path = torch.cat([path[..., :-1] + shift[..., None], at_end[..., None]], -1)
+    ends, path = chord_path(ray, orientation, layers0[-1], layers1[-1], (phi0, phi1), level, band.corner)
     width = band.at(ends)
-    both = _first_negative(ends.expand(2, *ends.shape), torch.stack([path - width, path + width]), at_start.expand(2, *at_start.shape))
-    lower, upper = both.cpu().numpy()
-    return lower, upper, band.peak.cpu().numpy(), (path != 0).any(-1).cpu().numpy()
+    lower, upper = (_first_negative(ends, edge, phi0) for edge in (path - width, path + width))
+    return lower, upper, band.peak, (path != 0).any(-1)
 
 
 def first_roots(
@@ -281,25 +334,26 @@ def first_roots(
     """
     # What decides is small and stays with NumPy, [B, I]; the layers stay where they are.
     shape, device = sign.shape, sign.device
-    sign, orientation = sign.double(), sign.double().cpu().numpy()
-    raised: Array = np.broadcast_to(np.asarray(torch.as_tensor(level).cpu(), dtype=np.float64), shape).copy()
+    orientation: Array = _numbers(sign.double())
+    raised: Array = np.broadcast_to(_numbers(torch.as_tensor(level, dtype=torch.float64)), shape)
     found_t, found_status = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
     evaluations, unresolved = np.ones(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
 
     def look(t: Array) -> tuple[list[Tensor], Array]:
         layers, value = ray.at(torch.from_numpy(t).to(device))
-        return layers, orientation * value.cpu().numpy() + raised
+        return layers, orientation * _numbers(value) + raised
 
     t0 = np.zeros(shape)
-    t1 = np.full(shape, 0.05 * cap) if guess is None else (OVERSHOOT * guess.double().cpu().numpy()).clip(1e-6 * cap, cap)
-    layers0, phi0 = ray.origin[0], orientation * ray.origin[1].cpu().numpy() + raised
+    t1 = np.full(shape, 0.05 * cap) if guess is None else (OVERSHOOT * _numbers(guess.double())).clip(1e-6 * cap, cap)
+    layers0, phi0 = ray.origin[0], orientation * _numbers(ray.origin[1]) + raised
     layers1, phi1 = look(t1)
     relative_error, resolution = RELATIVE_ERROR[ray.output.dtype], RESOLUTION[ray.output.dtype]
     running, alive = np.ones(shape, dtype=bool), np.zeros(shape, dtype=bool)
     networks, inputs = np.arange(shape[0]), np.arange(shape[1])
+    place = np.ix_(networks, inputs)
 
     while True:
-        lower, upper, error, moves = _between(ray, sign, raised, layers0, phi0, layers1, phi1, rigorous)
+        lower, upper, error, moves = _between(ray, orientation, raised, layers0, phi0, layers1, phi1, rigorous)
         step, exact = t1 - t0, error == 0
         alive |= running & ((phi0 != 0) | moves)
         safe = np.isnan(lower)
@@ -309,10 +363,10 @@ def first_roots(
         advance = ~known & (safe | tiny)
         found = running & known
         finished = found | (running & advance & (t1 >= cap))
-        where = (networks[:, None].repeat(len(inputs), 1)[finished], inputs[None].repeat(len(networks), 0)[finished])
-        found_t[where] = np.where(found, t0 + step * np.where(np.isnan(upper), lower, (lower + upper) / 2), np.nan)[finished]
-        found_status[where] = np.where(found, SWITCHED, np.where(alive, UNSWITCHED, DEAD))[finished]
-        place = np.ix_(networks, inputs)
+        if finished.any():
+            where = (networks[:, None].repeat(len(inputs), 1)[finished], inputs[None].repeat(len(networks), 0)[finished])
+            found_t[where] = np.where(found, t0 + step * np.where(np.isnan(upper), lower, (lower + upper) / 2), np.nan)[finished]
+            found_status[where] = np.where(found, SWITCHED, np.where(alive, UNSWITCHED, DEAD))[finished]
         evaluations[place] += running
         unresolved[place] += running & tiny & ~safe & ~exact
         running = running & ~finished
@@ -324,7 +378,7 @@ def first_roots(
         from_above = ~advance & (upper < 0.9) & (error < 0.1 * phi0)
         from_below = ~advance & ~from_above & (lower > 0.2)
         with np.errstate(divide="ignore", invalid="ignore"):
-            aim = np.nan_to_num(AIM * np.where(advance, phi1, phi0) / error, nan=1e9, posinf=1e9)
+            aim = np.where(exact, 1e9, AIM * np.where(advance, phi1, phi0) / error)
             slope = np.where((phi0 > phi1) & (phi1 > 0), 1.25 * phi1 / (phi0 - phi1), np.inf)
         scale = aim.clip(min=0) ** (2 / 3)
         ahead = t1 + np.maximum(step * np.minimum(scale.clip(0.3, 4.0), slope), relative_error * t1)
@@ -335,7 +389,8 @@ def first_roots(
         rows, columns = running.any(1).nonzero()[0], running.any(0).nonzero()[0]
         if 2 * len(rows) * len(columns) <= running.size:
             kept, on_device = np.ix_(rows, columns), [torch.from_numpy(part).to(device) for part in (rows, columns)]
-            ray, networks, inputs, sign = ray.only(*on_device), networks[rows], inputs[columns], sign[on_device[0]][:, on_device[1]]
+            ray, networks, inputs = ray.only(*on_device), networks[rows], inputs[columns]
+            place = np.ix_(networks, inputs)
             layers0, layers1 = ([layer[on_device[0]][:, on_device[1]] for layer in layers] for layers in (layers0, layers1))
             t0, t1, t2, phi0, phi1, orientation, raised = (part[kept] for part in (t0, t1, t2, phi0, phi1, orientation, raised))
             running, alive, advance, from_below = (part[kept] for part in (running, alive, advance, from_below))

@@ -3,9 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+Numbers = TypeVar("Numbers", Tensor, NDArray[np.float64])
 
 
 @dataclass(frozen=True)
@@ -23,18 +28,16 @@ class Activation:
         """Whether it is relu, with one corner, at 0."""
         return self.second_derivative is None
 
-    def bends(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-        """Peak and right: sigma leaves its chord from p to q, theta of the way, by at most |peak| and by at most (1 - theta) |right|.
+    def bends(self, p: Numbers, q: Numbers) -> tuple[Numbers, Numbers]:
+        """Peak and right: sigma leaves its chord from p to q, theta of the way, by at most `peak` and by at most (1 - theta) `right`.
 
-        relu: 0 unless p and q have different signs; else |p| |q| / (|p| + |q|) and |p|. A smooth sigma leaves it by at most
+        relu, of p and q with different signs (else it does not): |p| |q| / (|p| + |q|) and |p|. A smooth sigma leaves it by at most
         theta (1 - theta) (q - p)^2 max|sigma''| / 2.
         """
         if self.piecewise_linear:
-            apart = (p * q < 0).to(p.dtype)
-            right, other = p * apart, q * apart
-            # 0 where the signs are the same: there 0 is divided by -1.
-            return right * other / (right - other - (1 - apart)), right
-        square = torch.square(q - p) * (self.curvature / 2)
+            right, other = abs(p), abs(q)
+            return right * other / (right + other), right
+        square = (q - p) ** 2 * (self.curvature / 2)
         return square / 4, square
 
 

@@ -106,13 +106,13 @@ class DenseMatrix:
         return DenseMatrix(self.weights[matrices], self.deviation)
 
 
-def norm_bound(matrix: Matrix, rows: int, columns: int) -> float | Tensor:
+def norm_bound(matrix: Matrix, rows: int, columns: int) -> float | NDArray[np.float64]:
     """A bound on the operator norm of each matrix: by concentration, or Frobenius', which is often smaller for a small held matrix."""
     bound = gaussian_norm_bound(rows, columns, matrix.deviation)
     if not isinstance(matrix, DenseMatrix) or matrix.deviation * math.sqrt(rows * columns) > 1.2 * bound:
         return bound
-    frobenius: Tensor = torch.linalg.matrix_norm(matrix.weights)
-    return frobenius.clamp(max=bound)
+    frobenius = torch.linalg.matrix_norm(matrix.weights).double().clamp(max=bound)
+    return np.asarray(frobenius.cpu().numpy())
 
 
 DRAW, MULTIPLY, QUESTION = 1.0, 0.015, 1300.0
@@ -163,7 +163,7 @@ class NetworkRay:
     slope: Tensor  # v = W_1 g   [B, I, k_1]
     hidden: tuple[Matrix, ...]  # W_2 .. W_L
     output: Tensor  # a / sqrt(k_L)   [B, k_L]
-    maps: tuple[tuple[Tensor, float], ...]  # of W_2 .. W_L and a / sqrt(k_L): bounds on their norms [B], deviations of their entries
+    maps: tuple[tuple[NDArray[np.float64], float], ...]  # of W_2 .. W_L and a / sqrt(k_L): bounds on their norms [B], deviations of their entries
     activation: Activation = ACTIVATIONS["relu"]
 
     @property
@@ -186,7 +186,7 @@ class NetworkRay:
             # A single network's weights need no copy.
             self.hidden if len(networks) == len(self.output) else tuple(weights.only(networks) for weights in self.hidden),
             self.output[networks],
-            tuple((bound[networks], deviation) for bound, deviation in self.maps),
+            tuple((bound[networks.cpu().numpy()], deviation) for bound, deviation in self.maps),
             self.activation,
         )
 
@@ -305,12 +305,12 @@ class RandomNetwork:
             # z = relu(z) - relu(-z)
             start, slope = ((part @ self.output[..., None]) * self.output.new_tensor([1.0, -1.0]) for part in (x, direction))
             signs = self.output.new_tensor([[1.0, -1.0]]).expand(len(self.output), 2)
-            return NetworkRay(([start], start[..., 0]), slope.expand_as(start), (), signs, ((signs.norm(dim=-1).double(), 1.0),))
+            return NetworkRay(([start], start[..., 0]), slope.expand_as(start), (), signs, ((np.full(len(signs), math.sqrt(2)), 1.0),))
         origin = origin or self.forward(x)
         slope = self.layers[0].times(direction).expand_as(origin[0][0])
         maps = []
         for (rows, columns, deviation), matrix in list(zip(self.shape.matrices, self.layers, strict=True))[1:]:
             bound = norm_bound(matrix, rows, columns)
-            maps.append((torch.as_tensor(bound, dtype=torch.float64, device=x.device).expand(len(self.output)), deviation))
-        maps.append((self.output.norm(dim=-1).double(), float(self.output.abs().max())))
+            maps.append((np.broadcast_to(bound, len(self.output)), deviation))
+        maps.append((self.output.norm(dim=-1).double().cpu().numpy(), float(self.output.abs().max())))
         return NetworkRay(origin, slope, self.layers[1:], self.output, tuple(maps), self.activation)
