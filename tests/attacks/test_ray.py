@@ -306,7 +306,13 @@ def test_the_march_ends_where_the_last_neuron_dies() -> None:
     for output in ((1.0, 1, 1), (1, 1, 0), (1, 2, 2), (0.3, 0.5, 0.7)):
         for speed in np.linspace(0.0501, 0.07, 25):
             a = torch.tensor([output]).double()
-            ray = ray_from(u, v * speed / 0.0501, (DenseMatrix(hidden, 1.0),), a, ((hidden.norm(dim=(1, 2)).numpy(), 1.0), (a.norm(dim=-1).numpy(), 1.0)))
+            ray = ray_from(
+                u,
+                v * speed / 0.0501,
+                (DenseMatrix(hidden, 1.0),),
+                a,
+                ((hidden.norm(dim=(1, 2)).numpy(), 1.0), (a.norm(dim=-1).numpy(), 1.0)),
+            )
             roots = march(ray, torch.ones(1, 1).double())
             assert int(roots.status) == UNSWITCHED
 
@@ -395,6 +401,7 @@ def deviations() -> list[tuple[float, float, float, float]]:
             repeated = ray_from(start, slope, ray.hidden, ray.output, ray.maps)
             left, right = (part.repeat_interleave(2)[None] for part in ends.T)
             (layers0, phi0), (layers1, phi1) = repeated.at(left), repeated.at(right)
+            layers0, layers1 = ([layer.numpy() for layer in layers] for layers in (layers0, layers1))
             default = path_error(repeated.maps, repeated.activation, layers0, layers1)
             rigorous = path_error(repeated.maps, repeated.activation, layers0, layers1, rigorous=True)
             values = (phi0.numpy(), phi1.numpy())
@@ -433,6 +440,7 @@ def test_with_one_hidden_layer_the_path_is_the_value_itself() -> None:
     end = torch.full((2, 3), 9.0, dtype=torch.float64)
     (layers0, value0), (layers1, value1) = ray.at(torch.zeros_like(end)), ray.at(end)
     values = ((sign * value0).numpy(), (sign * value1).numpy())
+    layers0, layers1 = ([layer.numpy() for layer in layers] for layers in (layers0, layers1))
     band = path_error(ray.maps, ray.activation, layers0, layers1)
     assert (band.peak == 0).all()
     path = chord_path(ray, sign.numpy(), layers0[-1], layers1[-1], values, 0.0, band.corner)

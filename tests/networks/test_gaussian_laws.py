@@ -32,16 +32,16 @@ class WithoutCrossCorrection(GaussianMatrix):
     """A new right answer forgets what the left ones have fixed."""
 
     @staticmethod
-    def _image(directions: Tensor, fresh: Tensor, there: _Side) -> Tensor:
-        return fresh - fresh @ there.directions.mT @ there.directions
+    def _fix(fresh: Tensor, directions: Tensor, there: _Side) -> None:
+        fresh -= fresh @ there.directions.mT @ there.directions
 
 
 class WithoutProjection(GaussianMatrix):
     """Fresh noise is added where the other side has fixed the answer already."""
 
     @staticmethod
-    def _image(directions: Tensor, fresh: Tensor, there: _Side) -> Tensor:
-        return fresh + directions @ there.images.mT @ there.directions
+    def _fix(fresh: Tensor, directions: Tensor, there: _Side) -> None:
+        fresh += directions @ there.images.mT @ there.directions
 
 
 def statistics(kind: Kind, name: str, depth: int, width: int, dim: int) -> np.ndarray:

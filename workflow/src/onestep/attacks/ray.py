@@ -15,6 +15,7 @@ from torch import Tensor
 from onestep.networks.activations import Activation
 
 Array = NDArray[np.float64]
+Numbers = NDArray[Any]  # in the precision of the networks, or integers
 Mask = NDArray[np.bool_]
 
 UNSWITCHED, SWITCHED, DEAD = 0, 1, 2
@@ -84,14 +85,26 @@ def two_layer_roots(u: Tensor, v: Tensor, amplitude: Tensor, cap: float, guess: 
     those further out. The result is the same for any guess, up to rounding.
     """
     shape = np.broadcast_shapes(u.shape, v.shape, amplitude.shape)
-    u, v, amplitude = (part.expand(shape).reshape(-1, shape[-1]) for part in (u, v, amplitude))
-    last = u.new_full(u.shape[:1], cap) if guess is None else (1.25 * guess.reshape(-1).to(u.dtype)).clamp(max=cap)
-    on = _on_behind(u, v)
-    row, column = (on ^ (torch.addcmul(u, last[:, None], v) > 0)).nonzero(as_tuple=True)
-    corners = _corners(len(u), *(_numbers(part) for part in (row, u[row, column], v[row, column], amplitude[row, column])))
-    weight = (amplitude * on).double()
-    intercept, slope, count = (_numbers(part) for part in (_dot(weight, u.double()), _dot(weight, v.double()), on.sum(-1)))
-    ends, phi = corners.path(intercept, slope, count, _numbers(last.double()))
+    ends = np.full(shape[:-1], cap) if guess is None else np.minimum(1.25 * _numbers(guess.double()), cap)
+    u_rows, v_rows, amplitudes = (_numbers(part.expand(shape)).reshape(-1, shape[-1]) for part in (u, v, amplitude))
+    root, status = _two_layer_roots(u_rows, v_rows, amplitudes, ends.reshape(-1), cap)
+    t, outcome = (torch.from_numpy(part.reshape(shape[:-1])).to(u.device) for part in (root, status))
+    zeros = torch.zeros_like(outcome)
+    return Roots(t, outcome, zeros + 1, zeros)
+
+
+def _two_layer_roots(u: Numbers, v: Numbers, amplitude: Numbers, last: Array, cap: float) -> tuple[Array, Numbers]:
+    """Roots and outcomes [R] of rays [R, k], first looked for before `last` [R]."""
+    on = u > 0
+    at_zero = u == 0
+    if at_zero.any():
+        on |= at_zero & (v > 0)  # a neuron that starts exactly at zero switches there
+    place = (on != (u + last[:, None].astype(v.dtype) * v > 0)).reshape(-1).nonzero()[0]
+    corners = _corners(len(u), place // u.shape[1], *(part.reshape(-1)[place].astype(np.float64) for part in (u, v, amplitude)))
+    weight = (amplitude * on).astype(np.float64)
+    intercept, slope = ((weight[:, None] @ part.astype(np.float64)[..., None])[:, 0, 0] for part in (u, v))
+    number_on = on.sum(-1)
+    ends, phi = corners.path(intercept, slope, number_on, last)
 
     negative = phi < 0
     found, segment = negative.any(-1), negative.argmax(-1)
@@ -103,31 +116,16 @@ def two_layer_roots(u: Tensor, v: Tensor, amplitude: Tensor, cap: float, guess: 
     left, right = np.where(segment > 0, ends[rows, segment - 1], 0.0), ends[rows, segment]
     with np.errstate(divide="ignore", invalid="ignore"):
         root = np.where(found, np.clip(-intercept / slope, left, right), np.nan)
-    status = np.where(found, SWITCHED, np.where((phi == 0).all(-1) & (count == 0), DEAD, UNSWITCHED))
-    result = [torch.from_numpy(part).to(u.device) for part in (root, status)]
-    if guess is not None:
-        further = torch.from_numpy(~found).to(u.device) & (last < cap)
-        if further.any():
-            rest = two_layer_roots(u[further], v[further], amplitude[further], cap)
-            result[0][further], result[1][further] = rest.t, rest.status
-    t, outcome = (part.view(shape[:-1]) for part in result)
-    zeros = torch.zeros_like(outcome)
-    return Roots(t, outcome, zeros + 1, zeros)
+    status = np.where(found, SWITCHED, np.where((phi == 0).all(-1) & (number_on == 0), DEAD, UNSWITCHED))
+    further = ~found & (last < cap)
+    if further.any():
+        rest = _two_layer_roots(u[further], v[further], amplitude[further], np.full(further.sum(), cap), cap)
+        root[further], status[further] = rest
+    return root, status
 
 
-def _on_behind(u: Tensor, v: Tensor) -> Tensor:
-    """Which neurons of pre-activation u + t v are on right behind t = 0: one that starts exactly at zero is where v > 0."""
-    on, zero = u > 0, u == 0
-    return on | (zero & (v > 0)) if zero.any() else on
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner products along the last dimension."""
-    return torch.matmul(a[..., None, :], b[..., :, None])[..., 0, 0]
-
-
-def _numbers(part: Tensor) -> NDArray[Any]:
-    """The same as an array of NumPy; what decides is small and computed there."""
+def _numbers(part: Tensor) -> Numbers:
+    """The same as an array of NumPy, which has less to say about each of many small operations."""
     return part.cpu().numpy()
 
 
@@ -164,13 +162,12 @@ class Corners:
         return ends, phi
 
 
-def _corners(rows: int, row: NDArray[np.int64], u: Array, v: Array, amplitude: Array, more: Array | None = None) -> Corners:
+def _corners(rows: int, row: Numbers, u: Array, v: Array, amplitude: Array, more: Array | None = None) -> Corners:
     """The corners of sum_l A_l relu(u_l + t v_l) from the neurons that turn, one after the other, and the ascending row of each.
 
     `more` [R, m]: further points that are to be among the corners.
     """
-    u, v, amplitude = u.astype(np.float64), v.astype(np.float64), amplitude.astype(np.float64)
-    parts = np.stack([-u / v, amplitude * np.abs(v), -amplitude * np.abs(u), np.sign(v)])
+    parts = np.array([-u / v, amplitude * np.abs(v), -amplitude * np.abs(u), np.sign(v)])
     if rows == 1:
         packed = parts[:, None]
     else:
@@ -203,7 +200,7 @@ class Band:
         return 1 - np.divide(self.peak, self.right, out=np.zeros_like(self.peak), where=self.right > 0)
 
 
-def path_error(maps: Maps, activation: Activation, left: list[Tensor], right: list[Tensor], *, rigorous: bool = False) -> Band:
+def path_error(maps: Maps, activation: Activation, left: list[Numbers], right: list[Numbers], *, rigorous: bool = False) -> Band:
     """How far phi can be, between t0 and t1, from what it would be if the last pre-activations moved along their chords.
 
     From the pre-activations [B, I, k] at t0 (`left`) and t1 (`right`). The first layer is affine along the ray. Where a layer's
@@ -226,17 +223,18 @@ def path_error(maps: Maps, activation: Activation, left: list[Tensor], right: li
     cosine = np.ones(shape)  # of a deviation and the next layer's bends, at most
     for index, ((norm_bound, deviation), p, q) in enumerate(zip(maps, left, right, strict=True)):
         last = index + 1 == len(left)
-        gain = np.broadcast_to(norm_bound[:, None], shape)
+        gain = norm_bound[:, None]
         if not last:
             bends = np.sqrt(_bend_sums(activation, p, q, 2))
             errors = activation.lipschitz * errors
             errors = np.sqrt(errors * errors + bends * bends + 2 * cosine * errors * bends)
         if not rigorous:
-            reach = MARGIN * deviation * errors[0]
-            outputs = np.zeros(shape) if last else _outputs(left[index + 1], right[index + 1], reach, activation)
-            # Nothing passes through a layer that is off.
-            likely = np.where((outputs > 0) | last, deviation * (np.sqrt(outputs) + MARGIN), 0.0)
-            cosine = np.where(likely < gain, np.minimum(MARGIN / np.sqrt(np.maximum(outputs, 1)), 1.0), 1.0)
+            likely: Array | float = MARGIN * deviation
+            if not last:
+                outputs = _outputs(left[index + 1], right[index + 1], likely * errors[0], activation)
+                # Nothing passes through a layer that is off.
+                likely = np.where(outputs > 0, deviation * (np.sqrt(outputs) + MARGIN), 0.0)
+                cosine = np.where(likely < gain, np.minimum(MARGIN / np.sqrt(np.maximum(outputs, 1)), 1.0), 1.0)
             gain = np.minimum(gain, likely)
         errors = gain * errors
         if last and not activation.piecewise_linear:
@@ -244,46 +242,46 @@ def path_error(maps: Maps, activation: Activation, left: list[Tensor], right: li
     return Band(errors[0], errors[1])
 
 
-def _bend_sums(activation: Activation, p: Tensor, q: Tensor, power: int) -> Array:
+def _bend_sums(activation: Activation, p: Numbers, q: Numbers, power: int) -> Array:
     """Sums over the neurons of their bends between p and q [B, I, k] to a power: peak and right, [2, B, I]."""
     if not activation.piecewise_linear:
-        return np.stack([_numbers((bend**power).sum(-1).double()) for bend in activation.bends(p, q)])
-    row, column = _turning(p, q)
-    bends = activation.bends(*(_numbers(part.flatten(0, -2)[row, column]).astype(np.float64) for part in (p, q)))
-    rows = _numbers(row)
-    return np.stack([np.bincount(rows, bend**power, p[..., 0].numel()).reshape(p.shape[:-1]) for bend in bends])
+        return np.array([(bend**power).sum(-1, dtype=np.float64) for bend in activation.bends(p, q)])
+    place = _turning(p, q)
+    bends = activation.bends(*(part.reshape(-1)[place].astype(np.float64) for part in (p, q)))
+    row, rows = place // p.shape[-1], p[..., 0].size
+    return np.array([np.bincount(row, bend**power, rows) for bend in bends]).reshape(2, *p.shape[:-1])
 
 
-def _turning(p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-    """The neurons that have one sign at p [B, I, k] and the other at q: their rays, counted through, and their places."""
-    row, column = (p * q < 0).flatten(0, -2).nonzero(as_tuple=True)
-    return row, column
+def _turning(p: Numbers, q: Numbers) -> Numbers:
+    """The neurons that have one sign at p [B, I, k] and the other at q, counted through from the first of the first ray."""
+    places: Numbers = (p * q < 0).reshape(-1).nonzero()[0]
+    return places
 
 
-def _outputs(p: Tensor, q: Tensor, reach: Array | float, activation: Activation) -> NDArray[Any]:
+def _outputs(p: Numbers, q: Numbers, reach: Array | float, activation: Activation) -> Numbers:
     """How many neurons of a layer are not off all along from p to q, when they leave their chords by at most reach [B, I]."""
     if not activation.piecewise_linear:
-        return np.full(p.shape[:-1], float(p.shape[-1]))
-    least = torch.as_tensor(np.negative(reach), device=p.device)[..., None].to(p.dtype)
-    return _numbers((torch.maximum(p, q) > least).sum(-1))
+        return np.full(p.shape[:-1], p.shape[-1])
+    count: Numbers = (np.maximum(p, q) > np.asarray(-reach, p.dtype)[..., None]).sum(-1)
+    return count
 
 
 def chord_path(
-    ray: Ray, orientation: Array, p: Tensor, q: Tensor, values: tuple[Array, Array], level: Array | float, points: Array
+    ray: Ray, orientation: Array, p: Numbers, q: Numbers, values: tuple[Array, Array], level: Array | float, points: Array
 ) -> tuple[Array, Array]:
     """orientation * f + level if the last pre-activations went straight from p to q: the ends of its segments in (0, 1] and its values
     there, [B, I, n]. It goes from one of `values` [B, I] to the other; `points` [B, I] are among the ends.
 
     For a smooth activation, whose bends are part of the band: the chord of the values.
     """
-    shape, rows = points.shape, points.size
+    shape, rows, k = points.shape, points.size, p.shape[-1]
     start, end, points = values[0].reshape(rows), values[1].reshape(rows), points.reshape(rows, 1)
     if ray.activation.piecewise_linear:
-        row, column = _turning(p, q)
-        weight = ray.output[row // shape[1], column]
-        turning, u, w, amplitude = (_numbers(part) for part in (row, *(layer.flatten(0, -2)[row, column] for layer in (p, q)), weight))
-        u, amplitude = u.astype(np.float64), amplitude * orientation.reshape(rows)[turning]
-        corners = _corners(rows, turning, u, w - u, amplitude, points)
+        place = _turning(p, q)
+        row = place // k
+        u, w = (part.reshape(-1)[place].astype(np.float64) for part in (p, q))
+        amplitude = orientation.reshape(rows)[row] * _numbers(ray.output)[row // shape[1], place % k]
+        corners = _corners(rows, row, u, w - u, amplitude, points)
         on = _outputs(p, q, 0.0, ray.activation).reshape(rows) - (corners.turn > 0).sum(-1)
         slope = end - start - (corners.intercept + corners.slope).sum(-1)
         ends, path = corners.path(start, slope, on, np.ones(rows), np.broadcast_to(level, shape).reshape(rows))
@@ -295,28 +293,30 @@ def chord_path(
 
 
 def _first_negative(ends: Array, values: Array, start: Array) -> Array:
-    """Where piecewise linear functions that are `start` [B, I] at 0 and `values` at `ends` [B, I, n] fall below 0; else not-a-number."""
-    index = (values < 0).argmax(-1)
-    networks, inputs = np.ogrid[: index.shape[0], : index.shape[1]]
-    right, low = ends[networks, inputs, index], values[networks, inputs, index]
-    left = np.where(index > 0, ends[networks, inputs, index - 1], 0.0)
-    high = np.maximum(np.where(index > 0, values[networks, inputs, index - 1], start), 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(low < 0, left + (right - left) * high / (high - low), np.nan)
+    """Where piecewise linear functions fall below 0, or not-a-number: `start` [B, I] at 0, `values` [2, B, I, n] at `ends` [B, I, n]."""
+    points = values.shape[-1]
+    segment = (values < 0).argmax(-1)
+    first, values, ends = segment == 0, values.reshape(-1), ends.reshape(-1)
+    end = np.arange(0, len(ends), points).reshape(start.shape) + segment
+    right, left = ends[end], np.where(first, 0.0, ends[end - 1])
+    value = np.arange(0, len(values), points).reshape(segment.shape) + segment
+    low, high = values[value], np.maximum(np.where(first, start, values[value - 1]), 0.0)
+    return np.where(low < 0, left + (right - left) * high / (high - low), np.nan)
 
 
 def _between(
-    ray: Ray, orientation: Array, level: Array, layers0: list[Tensor], phi0: Array, layers1: list[Tensor], phi1: Array, rigorous: bool
+    ray: Ray, orientation: Array, level: Array, layers0: list[Numbers], phi0: Array, layers1: list[Numbers], phi1: Array, rigorous: bool
 ) -> tuple[Array, Array, Array, Mask]:
     """What is known of phi between t0 and t1, as parts of the way: where it may fall below 0 first (`lower`) and where it certainly has
     (`upper`), not-a-number if it does not; the band's height; whether the path is not 0 all along. Each [B, I]."""
     band = path_error(ray.maps, ray.activation, layers0, layers1, rigorous=rigorous)
     ends, path = chord_path(ray, orientation, layers0[-1], layers1[-1], (phi0, phi1), level, band.corner)
     width = band.at(ends)
-    lower, upper = (_first_negative(ends, edge, phi0) for edge in (path - width, path + width))
+    lower, upper = _first_negative(ends, np.array([path - width, path + width]), phi0)
     return lower, upper, band.peak, (path != 0).any(-1)
 
 
+@np.errstate(divide="ignore", invalid="ignore")
 def first_roots(
     ray: Ray, sign: Tensor, cap: float, *, guess: Tensor | None = None, level: Tensor | float = 0.0, rigorous: bool = False
 ) -> Roots:
@@ -332,20 +332,21 @@ def first_roots(
     interval had already shrunk to RESOLUTION; a sign change overlooked there lasts less than RESOLUTION. Such steps are taken
     where phi runs into 0 without crossing it, as it does where the last neuron of a narrow network dies.
     """
-    # What decides is small and stays with NumPy, [B, I]; the layers stay where they are.
     shape, device = sign.shape, sign.device
     orientation: Array = _numbers(sign.double())
-    raised: Array = np.broadcast_to(_numbers(torch.as_tensor(level, dtype=torch.float64)), shape)
+    raised: Array = np.full(shape, level if isinstance(level, float) else _numbers(level))
     found_t, found_status = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
     evaluations, unresolved = np.ones(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
 
-    def look(t: Array) -> tuple[list[Tensor], Array]:
-        layers, value = ray.at(torch.from_numpy(t).to(device))
-        return layers, orientation * _numbers(value) + raised
+    def seen(layers: list[Tensor], value: Tensor) -> tuple[list[Numbers], Array]:
+        return [_numbers(layer) for layer in layers], orientation * _numbers(value) + raised
+
+    def look(t: Array) -> tuple[list[Numbers], Array]:
+        return seen(*ray.at(torch.from_numpy(t).to(device)))
 
     t0 = np.zeros(shape)
     t1 = np.full(shape, 0.05 * cap) if guess is None else (OVERSHOOT * _numbers(guess.double())).clip(1e-6 * cap, cap)
-    layers0, phi0 = ray.origin[0], orientation * _numbers(ray.origin[1]) + raised
+    layers0, phi0 = seen(*ray.origin)
     layers1, phi1 = look(t1)
     relative_error, resolution = RELATIVE_ERROR[ray.output.dtype], RESOLUTION[ray.output.dtype]
     running, alive = np.ones(shape, dtype=bool), np.zeros(shape, dtype=bool)
@@ -377,9 +378,8 @@ def first_roots(
         # of phi: it grows like the step to the power 3/2.
         from_above = ~advance & (upper < 0.9) & (error < 0.1 * phi0)
         from_below = ~advance & ~from_above & (lower > 0.2)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            aim = np.where(exact, 1e9, AIM * np.where(advance, phi1, phi0) / error)
-            slope = np.where((phi0 > phi1) & (phi1 > 0), 1.25 * phi1 / (phi0 - phi1), np.inf)
+        aim = np.where(exact, 1e9, AIM * np.where(advance, phi1, phi0) / error)
+        slope = np.where((phi0 > phi1) & (phi1 > 0), 1.25 * phi1 / (phi0 - phi1), np.inf)
         scale = aim.clip(min=0) ** (2 / 3)
         ahead = t1 + np.maximum(step * np.minimum(scale.clip(0.3, 4.0), slope), relative_error * t1)
         inside = t0 + step * np.where(from_below, lower, np.where(from_above, upper, scale.clip(0.05, 0.6)))
@@ -388,10 +388,11 @@ def first_roots(
         # Go on with the networks and inputs that still have a ray to follow, once that halves the work.
         rows, columns = running.any(1).nonzero()[0], running.any(0).nonzero()[0]
         if 2 * len(rows) * len(columns) <= running.size:
-            kept, on_device = np.ix_(rows, columns), [torch.from_numpy(part).to(device) for part in (rows, columns)]
-            ray, networks, inputs = ray.only(*on_device), networks[rows], inputs[columns]
+            kept = np.ix_(rows, columns)
+            ray = ray.only(*(torch.from_numpy(part).to(device) for part in (rows, columns)))
+            networks, inputs = networks[rows], inputs[columns]
             place = np.ix_(networks, inputs)
-            layers0, layers1 = ([layer[on_device[0]][:, on_device[1]] for layer in layers] for layers in (layers0, layers1))
+            layers0, layers1 = ([layer[kept] for layer in layers] for layers in (layers0, layers1))
             t0, t1, t2, phi0, phi1, orientation, raised = (part[kept] for part in (t0, t1, t2, phi0, phi1, orientation, raised))
             running, alive, advance, from_below = (part[kept] for part in (running, alive, advance, from_below))
         layers2, phi2 = look(t2)
@@ -403,9 +404,8 @@ def first_roots(
         t1, phi1 = np.where(left, t1, t2), np.where(left, phi1, phi2)
 
 
-def _chosen(which: Mask, one: list[Tensor], other: list[Tensor]) -> list[Tensor]:
+def _chosen(which: Mask, one: list[Numbers], other: list[Numbers]) -> list[Numbers]:
     """The layers of one where `which` [B, I] is true, else those of the other."""
     if which.all() or not which.any():
         return one if which.any() else other
-    mask = torch.from_numpy(which)[..., None].to(one[0].device)
-    return [torch.where(mask, a, b) for a, b in zip(one, other, strict=True)]
+    return [np.where(which[..., None], a, b) for a, b in zip(one, other, strict=True)]

@@ -149,8 +149,7 @@ def follow(nets: RandomNetwork, x: Tensor) -> Roots:
     ray = nets.ray(x, -sign[..., None] * gradient, origin)
     guess = torch.where(slope > 0, value.abs() / slope, 0.05 * CAP).double()
     if nets.depth == 1:
-        amplitude = ray.output[:, None, :].double() * sign[..., None]
-        return two_layer_roots(ray.start.double(), ray.slope.double(), amplitude, CAP, guess)
+        return two_layer_roots(ray.start, ray.slope, ray.output[:, None, :] * sign[..., None], CAP, guess)
     return first_roots(ray, sign, CAP, guess=guess)
 
 

@@ -3,14 +3,12 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-Numbers = TypeVar("Numbers", Tensor, NDArray[np.float64])
 
 
 @dataclass(frozen=True)
@@ -28,14 +26,14 @@ class Activation:
         """Whether it is relu, with one corner, at 0."""
         return self.second_derivative is None
 
-    def bends(self, p: Numbers, q: Numbers) -> tuple[Numbers, Numbers]:
+    def bends(self, p: NDArray[Any], q: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Peak and right: sigma leaves its chord from p to q, theta of the way, by at most `peak` and by at most (1 - theta) `right`.
 
         relu, of p and q with different signs (else it does not): |p| |q| / (|p| + |q|) and |p|. A smooth sigma leaves it by at most
         theta (1 - theta) (q - p)^2 max|sigma''| / 2.
         """
         if self.piecewise_linear:
-            right, other = abs(p), abs(q)
+            right, other = np.abs(p), np.abs(q)
             return right * other / (right + other), right
         square = (q - p) ** 2 * (self.curvature / 2)
         return square / 4, square

@@ -24,9 +24,11 @@ axis, because nothing has been asked about that complement yet: the law of all t
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 DEPENDENT = {torch.float64: 1e-11, torch.float32: 1e-5}
@@ -55,10 +57,9 @@ class Frame:
         return torch.from_numpy(vectors).to(dtype)
 
 
-def _lengths(rows: Tensor) -> Tensor:
+def _lengths(rows: Tensor) -> NDArray[Any]:
     """Lengths [B, r, 1] of rows [B, r, n]."""
-    lengths: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-    return lengths
+    return np.asarray(torch.linalg.vector_norm(rows, dim=-1, keepdim=True))
 
 
 class _Side:
@@ -75,17 +76,17 @@ class _Side:
     def images(self) -> Tensor:
         return self._images[:, : self.count]
 
-    def append(self, directions: Tensor, images: Tensor) -> None:
-        """More directions [B, r, n] with their images [B, r, m]."""
-        count = self.count + directions.shape[1]
+    def room(self, questions: int) -> tuple[Tensor, Tensor]:
+        """Where so many more directions and their images will lie, [B, r, n] and [B, r, m]: to be written there before `count` grows."""
+        count = self.count + questions
         if count > self._directions.shape[1]:
             self._directions, self._images = (self._roomier(part, max(4, 2 * count)) for part in (self._directions, self._images))
-        self._directions[:, self.count : count], self._images[:, self.count : count] = directions, images
-        self.count = count
+        return self._directions[:, self.count : count], self._images[:, self.count : count]
 
     def _roomier(self, part: Tensor, capacity: int) -> Tensor:
         larger = part.new_empty(len(part), capacity, part.shape[-1])
-        larger[:, : self.count] = part[:, : self.count]
+        if self.count:
+            larger[:, : self.count] = part[:, : self.count]
         return larger
 
     def only(self, matrices: Tensor) -> "_Side":
@@ -156,31 +157,36 @@ class GaussianMatrix:
                 part = torch.bmm(rest, here.directions.mT)
                 known = known + part
         # A question of zeros or of not-a-numbers (from a dead or broken network) must not enter the basis.
-        new = ((length > enough) & (length < math.inf)).flatten().tolist()
-        if not any(new):
+        new = (length > enough) & (length < math.inf)
+        all_new = bool(new.all())
+        if not new.any():
             answers = torch.bmm(known, here.images)
         else:
             count = questions.shape[1]
-            directions, parts = rest / length, length
+            directions, images = here.room(count)
+            parts = torch.from_numpy(length)
             if count > 1:
-                block = self._orthonormal(directions) if all(new) else None
+                block = self._orthonormal(rest / parts) if all_new else None
                 if block is None:
                     return torch.cat([self._ask(question[:, None], here, there) for question in questions.unbind(1)], 1)
-                directions, parts = block[0], length * block[1]
+                directions.copy_(block[0])
+                parts = parts * block[1]
                 # Making the questions orthogonal to each other has made them a little less so to the earlier ones.
                 part = torch.bmm(directions, here.directions.mT)
-                directions, known = torch.baddbmm(directions, part, here.directions, alpha=-1), torch.baddbmm(known, parts, part)
-            elif not all(new):
-                kept = torch.tensor(new)[:, None, None]
-                directions, parts = torch.where(kept, directions, 0.0), torch.where(kept, parts, 0.0)
-            asking = [index for index, one in enumerate(new[::count]) if one]
-            images = self._image(directions, self._fresh(asking, len(questions), count, there), there)
+                directions.baddbmm_(part, here.directions, alpha=-1)
+                known = torch.baddbmm(known, parts, part)
+            elif all_new:
+                torch.div(rest, parts, out=directions)
+            else:
+                directions[:], parts = (torch.where(torch.from_numpy(new), one, 0.0) for one in (rest / parts, parts))
+            self._draw(images, new[:, 0, 0].nonzero()[0].tolist(), there)
+            self._fix(images, directions, there)
             answers = torch.bmm(parts, images)
             if here.count:
                 answers.baddbmm_(known, here.images)
-            here.append(directions, images)
+            here.count += count
         # Not a number in, not a number out.
-        return answers if all(new) or bool(length.isfinite().all()) else torch.where(length.isfinite(), answers, torch.nan)
+        return answers if all_new or np.isfinite(length).all() else torch.where(torch.from_numpy(length).isfinite(), answers, torch.nan)
 
     @staticmethod
     def _orthonormal(rows: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -197,29 +203,26 @@ class GaussianMatrix:
             L = L @ factor
         return rows, L
 
-    def _fresh(self, asking: list[int], matrices: int, questions: int, there: _Side) -> Tensor:
-        """s g for each question of the matrices that ask, in the space that its answer is in; 0 for the others: [B, r, m]."""
-        fresh = there.directions.new_empty(matrices, questions, there.directions.shape[-1])
-        if len(asking) < matrices:
+    def _draw(self, fresh: Tensor, asking: list[int], there: _Side) -> None:
+        """Sets fresh [B, r, m] to s g for each question of the matrices that ask, in the space of the answers; to 0 for the others."""
+        if len(asking) < len(fresh):
             fresh.zero_()
         if there is self._right and self._frame is not None:
             generators = [self._generators[index] for index in asking]
             for question in fresh.unbind(1):
-                question[asking] = self._frame.gaussian(generators, fresh.dtype)
+                question[asking] = self.deviation * self._frame.gaussian(generators, fresh.dtype)
         elif self._fast:
             for index in asking:
                 fresh[index].normal_(0, self.deviation, generator=self._fast[index])
-            return fresh
         else:
             numbers = fresh.numpy()
             for index in asking:
                 self._generators[index].standard_normal(out=numbers[index])
-        return fresh.mul_(self.deviation)
+            fresh.mul_(self.deviation)
 
     @staticmethod
-    def _image(directions: Tensor, fresh: Tensor, there: _Side) -> Tensor:
-        """P (Z'q) + (I - PP') s g for new directions q [B, r, n] and s g [B, r, m]; 0 where both are."""
-        if not there.count:
-            return fresh
-        fixed = torch.bmm(directions, there.images.mT) - torch.bmm(fresh, there.directions.mT)
-        return fresh.baddbmm_(fixed, there.directions)
+    def _fix(fresh: Tensor, directions: Tensor, there: _Side) -> None:
+        """Makes of s g [B, r, m], for new directions q [B, r, n], the image P (Z'q) + (I - PP') s g; 0 stays 0 where both are."""
+        if there.count:
+            fixed = torch.bmm(directions, there.images.mT) - torch.bmm(fresh, there.directions.mT)
+            fresh.baddbmm_(fixed, there.directions)

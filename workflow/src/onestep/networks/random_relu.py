@@ -163,7 +163,9 @@ class NetworkRay:
     slope: Tensor  # v = W_1 g   [B, I, k_1]
     hidden: tuple[Matrix, ...]  # W_2 .. W_L
     output: Tensor  # a / sqrt(k_L)   [B, k_L]
-    maps: tuple[tuple[NDArray[np.float64], float], ...]  # of W_2 .. W_L and a / sqrt(k_L): bounds on their norms [B], deviations of their entries
+    maps: tuple[
+        tuple[NDArray[np.float64], float], ...
+    ]  # of W_2 .. W_L and a / sqrt(k_L): bounds on their norms [B], deviations of their entries
     activation: Activation = ACTIVATIONS["relu"]
 
     @property
@@ -249,7 +251,7 @@ class RandomNetwork:
                 layers.append(DenseMatrix(torch.from_numpy(weights).mul_(deviation).to(device), deviation))
         last = shape.widths[-1] if shape.widths else dim
         draw = [_signs(generator, last) if shape.output == "signs" else generator.standard_normal(last) for generator in generators]
-        output = (torch.from_numpy(np.stack(draw)).to(dtype) / math.sqrt(last)).to(device)
+        output = torch.from_numpy(np.stack(draw)).to(device, dtype).div_(math.sqrt(last))
         return cls(shape, layers, output, frame)
 
     def only(self, networks: Tensor) -> "RandomNetwork":
@@ -311,6 +313,7 @@ class RandomNetwork:
         maps = []
         for (rows, columns, deviation), matrix in list(zip(self.shape.matrices, self.layers, strict=True))[1:]:
             bound = norm_bound(matrix, rows, columns)
-            maps.append((np.broadcast_to(bound, len(self.output)), deviation))
-        maps.append((self.output.norm(dim=-1).double().cpu().numpy(), float(self.output.abs().max())))
+            maps.append((np.full(len(self.output), bound), deviation))
+        norm = torch.linalg.vector_norm(self.output, dim=-1).double()
+        maps.append((norm.cpu().numpy(), float(self.output.abs().max())))
         return NetworkRay(origin, slope, self.layers[1:], self.output, tuple(maps), self.activation)
