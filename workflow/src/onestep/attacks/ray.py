@@ -154,8 +154,8 @@ class Corners:
 
         ends = np.concatenate([np.minimum(self.t, last[:, None]), last[:, None]], -1)
         phi = along(intercept, self.intercept) + along(slope, self.slope) * ends
-        off = along(on, self.turn) == 0
-        if off.any():
+        if (on <= self.t.shape[1]).any():  # else some neuron is on all along
+            off = along(on, self.turn) == 0
             # At the end of a segment phi is also the value at the start of the next.
             off[:, :-1] |= off[:, 1:]
             phi = np.where(off, np.broadcast_to(nothing, on.shape)[:, None], phi)
