@@ -82,11 +82,12 @@ def _experiment(files: Sequence[Path], digests: Mapping[str, str]) -> dict[str, 
         codes.add(born["code"])
         for name, counts in counted.items():
             counts.append(born.get(name))
-        for dim, how in born.get("held", {}).items():
-            group = held.setdefault(re.sub(r"^\d+ of \d+ matrices", "some matrices", how), {"cells": set(), "widths": set(), "dims": set()})
-            group["cells"].add((*(born["parameters"].get(name) for name in ("depth", "variant", "width")), dim))
-            group["widths"].add(born["parameters"]["width"])
-            group["dims"].add(int(dim))
+        for cell in born.get("held", []):
+            how = re.sub(r"^\d+ of \d+ matrices", "some matrices", cell["how"])
+            group = held.setdefault(how, {"cells": set(), "widths": set(), "dims": set()})
+            group["cells"].add((born["parameters"].get("variant"), cell["depth"], cell["width"], cell["input_dim"]))
+            group["widths"].add(cell["width"])
+            group["dims"].add(cell["input_dim"])
         parameters.append(born["parameters"])
     rows = pd.concat(parts, ignore_index=True)
     cells = rows.groupby(coordinates)[["network", "input"]].nunique() if coordinates else rows[["network", "input"]].nunique().to_frame().T

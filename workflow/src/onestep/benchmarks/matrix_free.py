@@ -29,11 +29,13 @@ import torch
 from torch import Tensor
 
 from onestep import memory, records
-from onestep.attacks.ray import Roots, first_roots, two_layer_roots
+from onestep.attacks.ray import Roots
+from onestep.attacks.single_step import first_sign_change
 from onestep.errors import Mistake
 from onestep.networks.gaussian import Frame
 from onestep.networks.random_relu import DenseMatrix, RandomNetwork, Shape, never_formed, numbers_held
 from onestep.provenance import certificate
+from onestep.sampling import block_size
 from onestep.seeds import stream
 
 COLUMNS = {
@@ -64,8 +66,6 @@ CAP = 20.0
 """Steps are searched below this value, the published one."""
 CHOICE_INPUTS = (1, 5)
 """Inputs of a network in the part `choice`: the more there are, the more questions each matrix is asked."""
-_BLOCK_NUMBERS, _BLOCK_NETWORKS = 2**21, 64
-"""The experiments work on as many networks at a time as keep about so many numbers, and on so many at most."""
 _BATCH_NUMBERS = 2**25
 """Batches that would keep more numbers than this are left out."""
 _FEWEST, _MOST = 3, 100  # repetitions
@@ -144,13 +144,8 @@ def sampled(cell: Cell, seed: int, repetition: int, generator: torch.Generator) 
 def follow(nets: RandomNetwork, x: Tensor) -> Roots:
     """Value and gradient at x [B, I, m], and the first root along the gradient: exact for one hidden layer, a certified march else."""
     origin = nets.forward(x)
-    value, gradient = origin[1], nets.gradient(origin[0])
-    sign, slope = torch.where(value < 0, -1.0, 1.0).to(value.dtype), gradient.square().sum(-1)
-    ray = nets.ray(x, -sign[..., None] * gradient, origin)
-    guess = torch.where(slope > 0, value.abs() / slope, 0.05 * CAP).double()
-    if nets.depth == 1:
-        return two_layer_roots(ray.start, ray.slope, ray.output[:, None, :] * sign[..., None], CAP, guess)
-    return first_roots(ray, sign, CAP, guess=guess)
+    gradient = nets.gradient(origin[0])
+    return first_sign_change(nets, x, origin, gradient, gradient.square().sum(-1), CAP)
 
 
 def first_layer(nets: RandomNetwork, x: Tensor) -> None:
@@ -260,7 +255,7 @@ def cells(
     for depth, width, dim, inputs in itertools.product(choice_depths, choice_widths, choice_dims, CHOICE_INPUTS):
         plans: dict[int, Cell] = {}
         for kind in ("matrix-free", "dense", "auto"):
-            networks = max(1, min(_BLOCK_NETWORKS, _BLOCK_NUMBERS // numbers_held(Shape(dim, (width,) * depth), inputs, kind)))
+            networks = block_size(numbers_held(Shape(dim, (width,) * depth), inputs, kind))
             cell = Cell("choice", depth, width, dim, kind, "float64", networks, inputs)
             # What is chosen is mostly one of the pure kinds, and need not be measured again.
             plans.setdefault(cell.unformed, cell)

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onestep import memory
+from onestep import memory, sampling
 from onestep.errors import Mistake
-from onestep.multilayer import deep, work
+from onestep.multilayer import deep
 from onestep.seeds import stream
 from onestep.theory import kernels
 
@@ -85,10 +85,10 @@ def collapse(
     if inputs % 2:
         raise Mistake(f"--inputs {inputs}: inputs come in opposite pairs; ask for an even number")
     memory.require(4 * width * inputs, f"width {width:,}, {inputs:,} inputs")
-    parts, progress = [], work.Progress(len(input_dims))
+    parts, progress = [], sampling.Progress(len(input_dims))
     for dim in input_dims:
         progress.cell()
-        for block, wanted in work.blocks(_PASSING * width * inputs, first, networks):
+        for block, wanted in sampling.blocks(_PASSING * width * inputs, first, networks):
 
             def streams(what: str, block: range = block, dim: int = dim) -> list[np.random.Generator]:
                 return [stream(seed, "multilayer", "collapse", width, dim, what, index) for index in block]
@@ -113,13 +113,8 @@ def collapse(
                         "start_angle": start,
                         "angle": _angles(hidden),
                     }
-                    parts.append(work.rows(block, wanted, columns))
-    work.write(out, parts, COLLAPSE_COLUMNS, __name__, parameters)
-
-
-def scanned_lengths(cap: float, points: int) -> Any:
-    """The lengths at which very deep networks are looked at: geometric, from cap / 200 to the cap."""
-    return np.geomspace(cap / 200, cap, points)
+                    parts.append(sampling.rows(block, wanted, columns))
+    sampling.write(out, parts, COLLAPSE_COLUMNS, __name__, parameters)
 
 
 def scan(
@@ -140,11 +135,11 @@ def scan(
     """
     parameters = {key: value for key, value in locals().items() if key != "out"}
     memory.require(width * (4 * max(depths) + 6 * points), f"width {width:,}, depth {max(depths):,}")
-    parts, progress = [], work.Progress(len(depths) * len(input_dims))
+    parts, progress = [], sampling.Progress(len(depths) * len(input_dims))
     lengths = np.geomspace(cap / 200, cap, points)
     for depth, dim in product(depths, input_dims):
         progress.cell()
-        for block, wanted in work.blocks(max(width * depth / 8, _PASSING * width * points / 2), first, networks):
+        for block, wanted in sampling.blocks(max(width * depth / 8, _PASSING * width * points / 2), first, networks):
             progress.say(block.start + wanted.start - first, networks)
             generators, places = (
                 [stream(seed, "multilayer", "scan", depth, width, dim, what, index) for index in block] for what in ("network", "inputs")
@@ -162,8 +157,8 @@ def scan(
                 **_first_change(found, lengths),
                 "coarse_status": _first_change(replace(found, values=found.values[:, 1::2]), lengths[1::2])["status"],
             }
-            parts.append(work.rows(block, wanted, columns))
-    work.write(out, parts, SCAN_COLUMNS, __name__, parameters)
+            parts.append(sampling.rows(block, wanted, columns))
+    sampling.write(out, parts, SCAN_COLUMNS, __name__, parameters)
 
 
 def _first_change(found: deep.Downhill, lengths: Array) -> dict[str, Any]:
@@ -216,5 +211,5 @@ def limit(depths: Sequence[int], input_dims: Sequence[int], networks: int, seed:
                 "perturbation_norm": np.where(length < cap, length, np.nan),
                 "status": np.where(length < cap, "switched", "unswitched"),
             }
-            parts.append(work.rows(range(networks), slice(None), columns))
-    work.write(out, parts, LIMIT_COLUMNS, __name__, parameters)
+            parts.append(sampling.rows(range(networks), slice(None), columns))
+    sampling.write(out, parts, LIMIT_COLUMNS, __name__, parameters)

@@ -4,12 +4,11 @@ Networks are those of the paper's definition (NN-DEF): every weight, the output'
 ||x|| = sqrt(d). They are computed at He's scale and rescaled (`unit_factor`). A network has one input: independent networks tell the
 most, and shares have exact intervals. Very deep networks are in `depth`.
 
-Every network and input has its own random stream, named by its cell and index; work goes in blocks of networks whose size depends on
-the cell alone, so that records are the same bytes however a cell is split into jobs.
+Every network and input has its own random stream, named by its cell and index.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onestep import memory
-from onestep.attacks.ray import DEAD, SWITCHED, Roots, first_roots
-from onestep.attacks.ray import STATUS as RAY_STATUS
+from onestep import sampling
+from onestep.attacks.ray import SWITCHED, Roots
+from onestep.attacks.single_step import first_sign_change, signs
 from onestep.errors import Mistake
-from onestep.multilayer import DIRECTIONS, SMALL, ball, work
+from onestep.multilayer import DIRECTIONS, SMALL, ball
 from onestep.networks.random_relu import Kind, RandomNetwork, Shape, numbers_held, unit_factor
 from onestep.seeds import stream
 
-PROFILES = ("equal", "growing", "shrinking", "bottleneck")
 OPPOSITE = ("unreached", "reached", "dead")
 """Whether the value reaches -f(x), by the codes of `attacks.ray`."""
 
@@ -129,13 +127,13 @@ def _networks(
     grid: Sequence[Cell], first: int, networks: int, seed: int, kind: Kind
 ) -> Iterator[tuple[Cell, range, slice, RandomNetwork, Tensor]]:
     """Every block of every cell: its networks and one input for each, [B, 1, m]."""
-    progress = work.Progress(len(grid))
+    progress = sampling.Progress(len(grid))
     shapes = [Shape(cell.width, cell.widths, output="gaussian", gain=2.0) for cell in grid]
-    for cell, shape in zip(grid, shapes, strict=True):
-        memory.require(numbers_held(shape, 1, kind), f"width {max(shape.widths):,}, depth {cell.depth}, dimension {shape.dim:,}")
+    for shape in shapes:
+        sampling.require_memory(shape, 1, kind)
     for cell, shape in zip(grid, shapes, strict=True):
         progress.cell()
-        for block, wanted in work.blocks(numbers_held(shape, 1, kind), first, networks):
+        for block, wanted in sampling.blocks(numbers_held(shape, 1, kind), first, networks):
             progress.say(block.start + wanted.start - first, networks)
             generators = [cell.stream(seed, "network", index) for index in block]
             net = RandomNetwork.sample(generators, shape, kind=kind, room=3)
@@ -158,24 +156,15 @@ def _flip(net: RandomNetwork, x: Tensor, cap: float, *, opposite: bool = False) 
     preactivations, value = net.forward(x)
     gradient = net.gradient(preactivations)
     norm = gradient.norm(dim=-1)
-    sign = torch.where(value < 0, -1.0, 1.0)
-    downhill = torch.where(norm[..., None] > 0, -sign[..., None] * gradient / norm[..., None], 0.0)
+    uphill = torch.where(norm[..., None] > 0, gradient / norm[..., None], 0.0)
+    downhill = -signs(value)[..., None] * uphill
+    if not opposite:
+        return _Flip(value, gradient, norm, downhill, first_sign_change(net, x, (preactivations, value), uphill, norm, cap))
     # Both roots in one march: a matrix that is never formed answers for both, or for the networks that a march goes on with.
-    level = torch.cat([torch.zeros_like(value), value.abs()], 1) if opposite else torch.zeros_like(value)
-    twice = level.shape[1]
-    ray = net.ray(x.repeat(1, twice, 1), downhill, ([z.repeat(1, twice, 1) for z in preactivations], value.repeat(1, twice)))
-    guess = torch.where(norm > 0, (value.abs() + level) / norm, cap)
-    roots = first_roots(ray, sign.repeat(1, twice), cap, guess=guess, level=level)
-    # Where f(x) is 0 there was no sign to change, though some direction may wake the network up again.
-    dead = (value == 0).expand_as(roots.t)
-    return _Flip(
-        value, gradient, norm, downhill, replace(roots, t=roots.t.masked_fill(dead, torch.nan), status=roots.status.masked_fill(dead, DEAD))
-    )
-
-
-def _words(codes: Tensor, words: Sequence[str] = RAY_STATUS) -> Any:
-    """Status codes of `attacks.ray` as words."""
-    return np.array(words)[codes.numpy()]
+    level = torch.cat([torch.zeros_like(value), value.abs()], 1)
+    origin = ([z.repeat(1, 2, 1) for z in preactivations], value.repeat(1, 2))
+    roots = first_sign_change(net, x.repeat(1, 2, 1), origin, uphill, norm.repeat(1, 2), cap, level)
+    return _Flip(value, gradient, norm, downhill, roots)
 
 
 def flip(
@@ -192,22 +181,21 @@ def flip(
 ) -> None:
     """Theorem 1.1 and Lemma 2.2: the first sign change along the gradient, and the first point at which the value is -f(x)."""
     parameters = {key: value for key, value in locals().items() if key != "out"}
-    parts, rays = [], {"rays": 0, "unresolved": 0}
+    parts, rays = [], sampling.Rays()
     for cell, block, wanted, net, x in _networks(cells(profile, depths, widths, bottlenecks, ratio), first, networks, seed, "auto"):
         found, factor = _flip(net, x, cap, opposite=True), unit_factor(cell.depth)
-        rays["rays"] += found.roots.t[wanted].numel()
-        rays["unresolved"] += int((found.roots.unresolved[wanted] > 0).sum())
+        rays.count(net, wanted, found.roots)
         columns = {
             "input": 0,
             "value": found.value[:, 0] * factor,
             "gradient_norm": found.norm[:, 0] * factor,
             "perturbation_norm": found.roots.t[:, 0],
             "opposite_norm": found.roots.t[:, 1],
-            "status": _words(found.roots.status[:, 0]),
-            "opposite": _words(found.roots.status[:, 1], OPPOSITE),
+            "status": sampling.words(found.roots.status[:, 0]),
+            "opposite": sampling.words(found.roots.status[:, 1], OPPOSITE),
         }
-        parts.append(work.rows(block, wanted, cell.coordinates | columns))
-    work.write(out, parts, FLIP_COLUMNS, __name__, parameters, rays)
+        parts.append(sampling.rows(block, wanted, cell.coordinates | columns))
+    sampling.write(out, parts, FLIP_COLUMNS, __name__, parameters, rays=rays)
 
 
 def _directions(net: RandomNetwork, cell: Cell, seed: int, block: range) -> Tensor:
@@ -252,7 +240,7 @@ def layers(
             "layer_width": np.broadcast_to(cell.widths, worst.shape),
             "narrowest_before": np.broadcast_to(np.minimum.accumulate([cell.width, *cell.widths[:-1]]), worst.shape),
             "norm": torch.stack([part[:, 0].norm(dim=-1) for part in hidden[1:]], 1) * scale,
-            "status": _words(found.roots.status[:, 0]),
+            "status": sampling.words(found.roots.status[:, 0]),
         }
         # The deviation of a pre-activation given the layer before, at He's scale.
         deviations = [part.norm(dim=-1, keepdim=True) * weights.deviation for part, weights in zip(hidden, net.layers, strict=False)]
@@ -261,8 +249,8 @@ def layers(
             columns[f"small_{alpha:g}"] = torch.cat(shares, 1)
         for name, shift in (("random", shifts[:, 0]), ("gradient", shifts[:, 1]), ("worst", worst)):
             columns[f"{name}_shift"] = torch.where(switched, shift * scale, torch.nan)
-        parts.append(work.rows(block, wanted, cell.coordinates | columns))
-    work.write(out, parts, LAYERS_COLUMNS, __name__, parameters)
+        parts.append(sampling.rows(block, wanted, cell.coordinates | columns))
+    sampling.write(out, parts, LAYERS_COLUMNS, __name__, parameters)
 
 
 def smoothness(
@@ -301,7 +289,7 @@ def smoothness(
             "flipped": torch.where(switched, flipped, torch.nan),
             "term_norm": torch.where(switched, terms.norm(dim=-1) * factor, torch.nan),
             "term_share": torch.where(switched, share, torch.nan),
-            "status": _words(found.roots.status[:, 0]),
+            "status": sampling.words(found.roots.status[:, 0]),
         }
-        parts.append(work.rows(block, wanted, cell.coordinates | columns))
-    work.write(out, parts, SMOOTHNESS_COLUMNS, __name__, parameters)
+        parts.append(sampling.rows(block, wanted, cell.coordinates | columns))
+    sampling.write(out, parts, SMOOTHNESS_COLUMNS, __name__, parameters)

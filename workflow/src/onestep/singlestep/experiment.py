@@ -3,14 +3,10 @@ direction's, and the theorems' own fixed step.
 
 Networks (W, a) and inputs x with ||x|| = sqrt(d) are drawn from streams named by (depth, width, dimension, index), so the
 experiments look at the same networks where these are dense; those whose matrices are never formed are others for each question.
-Work goes in blocks of networks whose size and place depend on the cell alone: however a cell is split into jobs, the same arithmetic
-runs on the same blocks and the records are the same bytes.
 """
 
-import sys
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +15,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from onestep import memory, records
+from onestep import sampling
 from onestep.attacks.minimal import OK, smallest_l2
-from onestep.attacks.ray import DEAD, STATUS, SWITCHED, UNSWITCHED, Roots, first_roots, two_layer_roots
+from onestep.attacks.ray import DEAD, SWITCHED, UNSWITCHED
+from onestep.attacks.single_step import Origin, first_sign_change, signs
 from onestep.networks.activations import ACTIVATIONS
 from onestep.networks.random_relu import DenseMatrix, Kind, RandomNetwork, Shape, never_formed, numbers_held, unit_factor
-from onestep.provenance import certificate
 from onestep.seeds import stream
 from onestep.theory import infinite_width
 from onestep.theory.certificates import l2_lower_bound
@@ -96,9 +92,6 @@ LIMIT_COLUMNS = {
     **{name: SAMPLE_COLUMNS[name] for name in ("step", "perturbation_norm", "status")},
 }
 
-_BLOCK_NUMBERS = 2**21
-"""About how many numbers are held at once."""
-_BLOCK_NETWORKS = 64
 SINGLE_PRECISION_WIDTH = 10_000
 """From this width on networks are evaluated in single precision: half the memory and time, and roots to 1e-5 of their size."""
 
@@ -114,30 +107,20 @@ class _Block:
     cell: tuple[str | int, ...]  # what the streams of its networks are named by
 
 
-def _blocks(size: int, first: int, networks: int) -> Iterator[tuple[range, slice]]:
-    """The blocks that hold the networks first .. first + networks - 1, and which of each block's networks are among them."""
-    for start in range(first - first % size, first + networks, size):
-        yield range(start, start + size), slice(max(first - start, 0), min(first + networks - start, size))
-
-
 def _sampled(
     shapes: Sequence[Shape], first: int, networks: int, inputs: int, seed: int, device: str, kind: Kind = "auto", axes: int | None = None
 ) -> Iterator[_Block]:
     """Every block of every cell. `axes`: how many directions of the input space the experiment meets; 2 an input where not given."""
     for shape in shapes:
-        name = f"width {max(shape.widths, default=0):,}, depth {len(shape.widths)}, dimension {shape.dim:,}"
-        memory.require(max(_BLOCK_NUMBERS, numbers_held(shape, inputs, kind)), name)
-    last_word = time.perf_counter()
-    for count, shape in enumerate(shapes):
+        sampling.require_memory(shape, inputs, kind)
+    progress = sampling.Progress(len(shapes))
+    for shape in shapes:
+        progress.cell()
         width = max(shape.widths, default=shape.dim)
         dtype = torch.float32 if width >= SINGLE_PRECISION_WIDTH else torch.float64
-        size = max(1, min(_BLOCK_NETWORKS, _BLOCK_NUMBERS // max(1, numbers_held(shape, inputs, kind))))
         on = "cpu" if any(never_formed(shape, inputs, kind)) else device
-        for block, wanted in _blocks(size, first, networks):
-            if time.perf_counter() - last_word > 5:
-                last_word = time.perf_counter()
-                done = block.start + wanted.start - first
-                print(f"dimension {shape.dim} ({count + 1} of {len(shapes)}): network {done} of {networks}", file=sys.stderr, flush=True)
+        for block, wanted in sampling.blocks(numbers_held(shape, inputs, kind), first, networks):
+            progress.say(block.start + wanted.start - first, networks)
             cell = ("singlestep", len(shape.widths), shape.widths[0] if shape.widths else 0, shape.dim)
             generators = [stream(seed, *cell, "network", i) for i in block]
             nets = RandomNetwork.sample(generators, shape, kind=kind, inputs=inputs, room=axes or 2 * inputs, dtype=dtype, device=on)
@@ -145,83 +128,17 @@ def _sampled(
             yield _Block(block, wanted, nets, x, cell)
 
 
-def _at(block: _Block) -> tuple[Tensor, Tensor, tuple[list[Tensor], Tensor]]:
+def _at(block: _Block) -> tuple[Tensor, Tensor, Origin]:
     """f [B, I] and its gradient [B, I, m] at the block's inputs, and what `forward` says of them."""
     origin = block.nets.forward(block.x)
     return origin[1], block.nets.gradient(origin[0]).expand_as(block.x), origin
 
 
-def _signs(value: Tensor) -> Tensor:
-    return torch.where(value < 0, -1.0, 1.0).double()
-
-
-def _roots(nets: RandomNetwork, x: Tensor, origin: tuple[list[Tensor], Tensor], direction: Tensor, slope: Tensor, cap: float) -> Roots:
-    """First sign change along x - sign(f(x)) t direction: exact for two-layer relu networks, by the certified march for others.
-
-    `origin`: what `forward` says of x; `slope`: how fast |f| falls along the direction there, which tells about where. Where f(x) is
-    exactly 0 all neurons of a layer are off and the network is dead around x. Some direction may wake it up again, but there was no
-    sign to change.
-    """
-    value = origin[1]
-    sign = _signs(value)
-    ray = nets.ray(x, -sign[..., None].to(x.dtype) * direction, origin)
-    guess = torch.where(slope > 0, value.abs() / slope, 0.05 * cap).double()
-    if nets.depth <= 1 and nets.shape.activation == "relu":
-        amplitude = ray.output[:, None, :].double() * sign[..., None]
-        roots = two_layer_roots(ray.start.double(), ray.slope.double(), amplitude, cap, guess)
-    else:
-        roots = first_roots(ray, sign, cap, guess=guess)
-    dead = value == 0
-    return replace(roots, t=torch.where(dead, torch.nan, roots.t), status=torch.where(dead, DEAD, roots.status))
-
-
 def _rows(block: _Block, columns: dict[str, Any]) -> pd.DataFrame:
     """One row for each wanted network and each input; a column is a tensor [B, I] or one value."""
-    networks, inputs = np.array(block.networks)[block.wanted], block.x.shape[1]
-    shape = block.nets.shape
-    index: dict[str, Any] = {"depth": len(shape.widths), "width": max(shape.widths, default=0), "input_dim": shape.dim}
-    index |= {"network": np.repeat(networks, inputs), "input": np.tile(np.arange(inputs), len(networks))}
-    values = {
-        name: column.cpu().numpy()[block.wanted].astype(np.float64 if column.dtype.is_floating_point else np.int64).ravel()
-        if isinstance(column, Tensor)
-        else column
-        for name, column in columns.items()
-    }
-    return pd.DataFrame(index | values)
-
-
-def _write(
-    out: Path,
-    parts: Sequence[pd.DataFrame],
-    columns: dict[str, str],
-    parameters: dict[str, Any],
-    device: str,
-    found: dict[str, Any] | None = None,
-    words: Sequence[str] = STATUS,
-) -> None:
-    """Writes the record file, `words` for the numbers of a status; what else was found on the way goes into its certificate."""
-    frame = pd.concat(parts, ignore_index=True)[list(columns)]
-    frame["status"] = np.array(words)[frame["status"]]
-    born = certificate(parameters=parameters, modules=[__name__], seed=parameters["seed"], device=device)
-    records.write(out, frame, columns, born | (found or {}))
-
-
-@dataclass
-class _Rays:
-    """What certificates say of the networks and of the rays followed: how matrices were held, and which steps had no certificate."""
-
-    rays: int = 0
-    unresolved: int = 0
-    held: dict[str, str] = field(default_factory=dict)
-
-    def count(self, block: _Block, roots: Roots) -> None:
-        """Adds the rays of a block."""
-        self.rays += roots.t[block.wanted].numel()
-        self.unresolved += int((roots.unresolved[block.wanted] > 0).sum())
-        nets = block.nets
-        free = sum(nets.matrix_free)
-        how = "dense" if free == 0 else "matrix-free" if free == nets.depth else f"{free} of {nets.depth} matrices matrix-free"
-        self.held[str(nets.shape.dim)] = f"{how}, {str(nets.output.dtype).removeprefix('torch.')}"
+    shape, inputs = block.nets.shape, np.tile(np.arange(block.x.shape[1]), (len(block.networks), 1))
+    index = {"depth": len(shape.widths), "width": max(shape.widths, default=0), "input_dim": shape.dim, "input": inputs}
+    return sampling.rows(block.networks, block.wanted, index | columns)
 
 
 @torch.inference_mode()
@@ -240,15 +157,15 @@ def sample(
 ) -> None:
     """Figures 1 and 2: the smallest step along the gradient that changes the sign, at both hidden scales from one run."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
-    parts, rays = [], _Rays()
+    parts, rays = [], sampling.Rays()
     shapes = [Shape(dim, (width,) * depth) for dim in input_dims]
     for block in _sampled(shapes, first, networks, inputs, seed, device, kind):
         value, gradient, origin = _at(block)
         norm = gradient.norm(dim=-1)
         # At unit scale value and gradient shrink by the same factor, so eta grows by it and the perturbation is the same:
         # the search at He scale sees every step below the cap at either scale.
-        roots = _roots(block.nets, block.x, origin, gradient, norm**2, cap)
-        rays.count(block, roots)
+        roots = first_sign_change(block.nets, block.x, origin, gradient, norm**2, cap)
+        rays.count(block.nets, block.wanted, roots)
         for scale, factor in (("he", 1.0), ("unit", unit_factor(depth))):
             step = roots.t / factor
             step = torch.where(step < cap, step, torch.nan)
@@ -258,10 +175,10 @@ def sample(
                 "gradient_norm": norm * factor,
                 "step": step,
                 "perturbation_norm": step * norm * factor,
-                "status": torch.where(roots.status == SWITCHED, (step < cap).long(), roots.status),
+                "status": sampling.words(torch.where(roots.status == SWITCHED, (step < cap).long(), roots.status)),
             }
             parts.append(_rows(block, columns))
-    _write(out, parts, SAMPLE_COLUMNS, parameters, device, asdict(rays))
+    sampling.write(out, parts, SAMPLE_COLUMNS, __name__, parameters, device, rays)
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -289,22 +206,22 @@ def variants(
 ) -> None:
     """Footnote 2, the bias unit of Section 1, Theorem 1's smooth activations: the smallest step as in `sample`."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
-    parts, rays = [], _Rays()
+    parts, rays = [], sampling.Rays()
     for block in _sampled([Shape(dim, (width,), **VARIANTS[variant]) for dim in input_dims], first, networks, inputs, seed, device):
         value, gradient, origin = _at(block)
         norm = gradient.norm(dim=-1)
-        roots = _roots(block.nets, block.x, origin, gradient, norm**2, cap)
-        rays.count(block, roots)
+        roots = first_sign_change(block.nets, block.x, origin, gradient, norm**2, cap)
+        rays.count(block.nets, block.wanted, roots)
         columns = {
             "variant": variant,
             "value": value,
             "gradient_norm": norm,
             "step": roots.t,
             "perturbation_norm": roots.t * norm,
-            "status": roots.status,
+            "status": sampling.words(roots.status),
         }
         parts.append(_rows(block, columns))
-    _write(out, parts, VARIANT_COLUMNS, parameters, device, asdict(rays))
+    sampling.write(out, parts, VARIANT_COLUMNS, __name__, parameters, device, rays)
 
 
 @torch.inference_mode()
@@ -322,17 +239,16 @@ def universal(
 ) -> None:
     """Section 1.1: one direction, +-sum a_l w_l, for all inputs of a two-layer network."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
-    parts, rays = [], _Rays()
+    parts, rays = [], sampling.Rays()
     shapes = [Shape(dim, (width,)) for dim in input_dims]
     for block in _sampled(shapes, first, networks, inputs, seed, device, axes=2 * inputs + 1):
         nets, x = block.nets, block.x
         value, gradient, origin = _at(block)
         direction = nets.layers[0].transposed_times(nets.output[:, None, :])  # [B, 1, m]
-        sign = _signs(value)
-        roots = _roots(nets, x, origin, direction, (gradient * direction).sum(-1), cap)
-        rays.count(block, roots)
+        roots = first_sign_change(nets, x, origin, direction, (gradient * direction).sum(-1), cap)
+        rays.count(block.nets, block.wanted, roots)
         length = direction.norm(dim=-1).expand_as(value)
-        _, fixed = nets.forward(x - (sign.to(x.dtype) * reach / length)[..., None] * direction)
+        _, fixed = nets.forward(x - (signs(value) * reach / length)[..., None] * direction)
         columns = {
             "value": value,
             "gradient_norm": gradient.norm(dim=-1),
@@ -340,10 +256,10 @@ def universal(
             "step": roots.t,
             "perturbation_norm": roots.t * length,
             "fixed_value": fixed,
-            "status": roots.status,
+            "status": sampling.words(roots.status),
         }
         parts.append(_rows(block, columns))
-    _write(out, parts, UNIVERSAL_COLUMNS, parameters, device, asdict(rays))
+    sampling.write(out, parts, UNIVERSAL_COLUMNS, __name__, parameters, device, rays)
 
 
 @torch.inference_mode()
@@ -366,7 +282,7 @@ def fixed(
     for block in _sampled(shapes, first, networks, inputs, seed, device, axes=inputs * (3 + 2 * len(coefficients))):
         nets, x = block.nets, block.x
         value, gradient = nets.value_and_gradient(x)
-        sign, norm = _signs(value).to(x.dtype), gradient.norm(dim=-1)
+        sign, norm = signs(value), gradient.norm(dim=-1)
         elsewhere = nets.directions([stream(seed, *block.cell, "directions", i) for i in block.networks], inputs)
         # All steps of all inputs in one evaluation, [B, C I, d]: the weights are read once.
         c = torch.tensor(coefficients, dtype=x.dtype, device=x.device)[:, None]
@@ -390,10 +306,10 @@ def fixed(
                 "stepped_value": torch.where(norm > 0, here, value),
                 "gradient_change": change,
                 "random_gradient_change": random_change,
-                "status": torch.where(norm > 0, flipped, DEAD),
+                "status": sampling.words(torch.where(norm > 0, flipped, DEAD)),
             }
             parts.append(_rows(block, columns))
-    _write(out, parts, FIXED_COLUMNS, parameters, device)
+    sampling.write(out, parts, FIXED_COLUMNS, __name__, parameters, device)
 
 
 @torch.inference_mode()
@@ -417,10 +333,10 @@ def hessian(
             "value": value,
             "gradient_norm": nets.gradient([preactivation]).norm(dim=-1),
             "hessian_norm": eigenvalues.abs().amax(-1, keepdim=True),
-            "status": 0,
+            "status": "ok",
         }
         parts.append(_rows(block, columns))
-    _write(out, parts, HESSIAN_COLUMNS, parameters, device, words=("ok",))
+    sampling.write(out, parts, HESSIAN_COLUMNS, __name__, parameters, device)
 
 
 @torch.inference_mode()
@@ -432,7 +348,7 @@ def bracket(width: int, input_dims: Sequence[int], first: int, networks: int, se
         nets, x = block.nets, block.x
         value, gradient, origin = _at(block)
         norm = gradient.norm(dim=-1)
-        roots = _roots(nets, x, origin, gradient, norm**2, cap)
+        roots = first_sign_change(nets, x, origin, gradient, norm**2, cap)
         (W,) = (matrix.weights for matrix in nets.layers if isinstance(matrix, DenseMatrix))
         best, bound, gradients = torch.full_like(value, torch.nan), torch.full_like(value, torch.nan), torch.zeros_like(roots.status)
         for index in range(*block.wanted.indices(len(block.networks))):
@@ -453,10 +369,10 @@ def bracket(width: int, input_dims: Sequence[int], first: int, networks: int, se
             "best_norm": best,
             "lower_bound": bound,
             "gradients": gradients,
-            "status": torch.where(value == 0, 2, failed.long()),
+            "status": sampling.words(torch.where(value == 0, 2, failed.long()), ("ok", "failed", "dead")),
         }
         parts.append(_rows(block, columns))
-    _write(out, parts, BRACKET_COLUMNS, parameters, "cpu", words=("ok", "failed", "dead"))
+    sampling.write(out, parts, BRACKET_COLUMNS, __name__, parameters)
 
 
 def limit(input_dims: Sequence[int], networks: int, seed: int, cap: float, out: Path) -> None:
@@ -467,13 +383,12 @@ def limit(input_dims: Sequence[int], networks: int, seed: int, cap: float, out: 
         samples = infinite_width.sample([stream(seed, "singlestep", "limit", dim, i) for i in range(networks)], dim, cap)
         columns = {
             "input_dim": dim,
-            "network": np.arange(networks),
             "input": 0,
             "value": samples.value,
             "gradient_norm": samples.gradient_norm,
             "step": samples.step,
             "perturbation_norm": samples.step * samples.gradient_norm,
-            "status": np.where(np.isnan(samples.step), UNSWITCHED, SWITCHED),
+            "status": np.where(np.isnan(samples.step), "unswitched", "switched"),
         }
-        parts.append(pd.DataFrame(columns))
-    _write(out, parts, LIMIT_COLUMNS, parameters, "cpu")
+        parts.append(sampling.rows(range(networks), slice(None), columns))
+    sampling.write(out, parts, LIMIT_COLUMNS, __name__, parameters)

@@ -1,0 +1,121 @@
+"""How the experiments on random networks work through them: in blocks, with a word on how far they are, into rows and files.
+
+The size and place of a block depend on its cell alone: however a cell is split into jobs, the same arithmetic runs on the same blocks
+and the records are the same bytes.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from onestep import memory, records
+from onestep.attacks.ray import STATUS, Roots
+from onestep.networks.random_relu import Kind, RandomNetwork, Shape, numbers_held
+from onestep.provenance import certificate
+
+_BLOCK_NUMBERS = 2**21
+"""About how many numbers are held at once."""
+_BLOCK_NETWORKS = 64
+
+
+def block_size(numbers: float) -> int:
+    """How many networks that hold so many numbers each are worked on together."""
+    return max(1, min(_BLOCK_NETWORKS, int(_BLOCK_NUMBERS // max(1, numbers))))
+
+
+def blocks(numbers: float, first: int, networks: int) -> Iterator[tuple[range, slice]]:
+    """The blocks that hold the networks first .. first + networks - 1, and which of each block's networks are among them."""
+    size = block_size(numbers)
+    for start in range(first - first % size, first + networks, size):
+        yield range(start, start + size), slice(max(first - start, 0), min(first + networks - start, size))
+
+
+def require_memory(shape: Shape, inputs: int, kind: Kind) -> None:
+    """Refuses networks of which one does not fit, before any work."""
+    name = f"width {max(shape.widths, default=0):,}, depth {len(shape.widths)}, dimension {shape.dim:,}"
+    memory.require(max(_BLOCK_NUMBERS, numbers_held(shape, inputs, kind)), name)
+
+
+class Progress:
+    """A word now and then on how far a job is."""
+
+    def __init__(self, cells: int) -> None:
+        self._cells, self._cell, self._last = cells, 0, time.perf_counter()
+
+    def cell(self) -> None:
+        """The next cell begins."""
+        self._cell += 1
+
+    def say(self, done: int, networks: int) -> None:
+        """Says it, unless it was said just before."""
+        if time.perf_counter() - self._last > 5:
+            self._last = time.perf_counter()
+            print(f"cell {self._cell} of {self._cells}: network {done} of {networks}", file=sys.stderr, flush=True)
+
+
+def words(codes: Tensor, of: Sequence[str] = STATUS) -> Any:
+    """The words for status codes [...], those of `attacks.ray` unless others are given."""
+    return np.array(of)[codes.cpu().numpy()]
+
+
+def rows(block: range, wanted: slice, columns: dict[str, Any]) -> pd.DataFrame:
+    """One row for each wanted network and each entry behind its axis; a column is a tensor or an array [B, ...], or one value for all.
+
+    A column with fewer axes is repeated along the missing ones.
+    """
+    arrays = {name: column.cpu().numpy() if isinstance(column, Tensor) else column for name, column in columns.items()}
+    arrays = {name: column for name, column in arrays.items() if isinstance(column, np.ndarray)}
+    axes = max(array.ndim for array in arrays.values())
+    arrays = {name: array.reshape(*array.shape, *(1,) * (axes - array.ndim)) for name, array in arrays.items()}
+    shape = np.broadcast_shapes(*(array.shape for array in arrays.values()))
+    flat = {name: np.broadcast_to(array, shape)[wanted].ravel() for name, array in arrays.items()}
+    # Records are in double precision, whatever the networks are in.
+    flat = {name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in flat.items()}
+    networks = np.repeat(np.array(block)[wanted], int(np.prod(shape[1:])))
+    return pd.DataFrame({"network": networks} | columns | flat)
+
+
+@dataclass
+class Rays:
+    """What certificates say of the networks and of the rays followed: how matrices were held, and which steps had no certificate."""
+
+    rays: int = 0
+    unresolved: int = 0
+    held: dict[tuple[int, int, int], str] = field(default_factory=dict)  # by depth, width, dimension
+
+    def count(self, nets: RandomNetwork, wanted: slice, roots: Roots) -> None:
+        """Adds the rays of a block."""
+        self.rays += roots.t[wanted].numel()
+        self.unresolved += int((roots.unresolved[wanted] > 0).sum())
+        free = sum(nets.matrix_free)
+        how = "dense" if free == 0 else "matrix-free" if free == nets.depth else f"{free} of {nets.depth} matrices matrix-free"
+        cell = (nets.depth, max(nets.shape.widths, default=0), nets.shape.dim)
+        self.held[cell] = f"{how}, {str(nets.output.dtype).removeprefix('torch.')}"
+
+    @property
+    def certified(self) -> dict[str, Any]:
+        """The same for a certificate."""
+        held = [dict(zip(("depth", "width", "input_dim"), cell, strict=True)) | {"how": how} for cell, how in self.held.items()]
+        return {"rays": self.rays, "unresolved": self.unresolved, "held": held}
+
+
+def write(
+    out: Path,
+    parts: Sequence[pd.DataFrame],
+    columns: dict[str, str],
+    module: str,
+    parameters: dict[str, Any],
+    device: str = "cpu",
+    rays: Rays | None = None,
+) -> None:
+    """Writes the record file that `module` made."""
+    frame = pd.concat(parts, ignore_index=True)[list(columns)]
+    born = certificate(parameters=parameters, modules=[module], seed=parameters["seed"], device=device)
+    records.write(out, frame, columns, born | (rays.certified if rays else {}))
