@@ -124,9 +124,9 @@ def test_a_claim_counts_the_networks_that_it_rests_on(ledger: dict[str, dict[str
     assert ledger["thm1.1.flip"]["networks"] == ledger["thm1.1.flip"]["samples"] == 3 * NETWORKS
     assert ledger["lemma2.8.worst"]["networks"] == 6 * NETWORKS
     assert ledger["bottleneck.change"]["networks"] == 2 * NETWORKS
-    # Two dimensions; the networks of all three depths have their layers in common, and there are four inputs.
+    # Two dimensions; the networks of all three depths have their layers and their four inputs in common.
     assert ledger["lemma3.2.angle"]["networks"] == 2 * NETWORKS
-    assert ledger["lemma3.2.angle"]["samples"] == 2 * 3 * 4 * NETWORKS
+    assert ledger["lemma3.2.angle"]["samples"] == 2 * 4 * NETWORKS
     # L >= d^3 at d = 2: only 10 layers.
     assert ledger["thm3.1.flip"]["samples"] == NETWORKS
 

@@ -7,12 +7,17 @@ from html import escape
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
+import pandas as pd
+
 from onestep.errors import Mistake
 from onestep.provenance import certificate, write_certificate, write_text
 
 Verdict = Literal["holds", "fails", "inconclusive", "not contradicted", "not measured"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 Range = tuple[float, float]
+Part = tuple[float, Range]
+"""An estimate and its interval."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,8 @@ class Claim:
     interval: Range | None
     verdict: Verdict
     rule: str
-    networks: int
-    samples: int
+    networks: int  # that the claim rests on
+    samples: int  # their inputs
     scale: str
     data: str
     figure: str
@@ -53,6 +58,65 @@ def judge_all(intervals: Sequence[Range], holds: Range) -> tuple[Verdict, int]:
         return "fails", max(range(len(intervals)), key=lambda i: max(holds[0] - intervals[i][1], intervals[i][0] - holds[1]))
     overall: Verdict = "holds" if all(verdict == "holds" for verdict in verdicts) else "inconclusive"
     return overall, max(range(len(intervals)), key=lambda i: max(holds[0] - intervals[i][0], intervals[i][1] - holds[1]))
+
+
+class Judge:
+    """Collects the claims of one paper at one scale."""
+
+    def __init__(self, paper: str, scale: str, cell: Sequence[str], data: str, needed: int = 1) -> None:
+        """`cell`: the columns that, where records have them, name the cell of a network; `needed`: networks in each cell of a claim."""
+        self.paper, self.scale, self.cell, self.data, self.needed = paper, scale, cell, data, needed
+        self.claims: list[Claim] = []
+
+    def add(
+        self,
+        name: str,
+        statement: str,
+        published: str,
+        rule: str,
+        *,
+        parts: Sequence[Part],
+        holds: Range,
+        rows: pd.DataFrame,
+        figure: str,
+        files: Sequence[Path],
+        searched: bool = False,
+        needed: int | None = None,
+    ) -> None:
+        """Adds a claim about all of `parts`, of which the ledger shows the one that decides; `rows` are the records it rests on.
+
+        Without a part, with one that has no interval, or with a cell of fewer networks than needed, the claim is not measured. A
+        search can refute a claim about all points, from any number of networks, and never confirm it; a supremum found by a search has
+        no interval (its two ends are the estimate).
+        """
+        verdict, decides = judge_all([interval for _, interval in parts], holds) if parts else ("not measured", 0)
+        measured, interval = parts[decides] if parts else (np.nan, (np.nan, np.nan))
+        finite = bool(np.isfinite([measured, *interval]).all())
+        cell = [column for column in self.cell if column in rows]
+        networks = rows.groupby(cell)["network"].nunique()
+        few = not searched and (networks.empty or networks.min() < (needed or self.needed))
+        if self.scale == "smoke" or not finite or few:
+            verdict = "not measured"
+        elif searched and verdict == "holds":
+            verdict = "not contradicted"
+        self.claims.append(
+            Claim(
+                id=f"{self.paper}.{name}",
+                paper=self.paper,
+                statement=statement,
+                published=published,
+                measured=measured if np.isfinite(measured) else None,
+                interval=None if not finite or (searched and interval[0] == interval[1]) else interval,
+                verdict=verdict,
+                rule=rule,
+                networks=int(networks.sum()),
+                samples=len(rows[[*cell, "network", "input"]].drop_duplicates()),
+                scale=self.scale,
+                data=self.data,
+                figure=f"results/{self.scale}/figures/{self.paper}/{figure}.pdf",
+                records=[str(file) for file in files],
+            )
+        )
 
 
 def write(path: Path, claims: Sequence[Claim], born: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from onestep.errors import Mistake
-from onestep.provenance import whole
+from onestep.provenance import whole, write_certificate, write_text
 
 
 def write(path: Path, frame: pd.DataFrame, columns: Mapping[str, str], born: Mapping[str, Any]) -> None:
@@ -41,6 +41,12 @@ def read(paths: Iterable[Path]) -> pd.DataFrame:
         return frame
     except pa.ArrowInvalid:
         raise Mistake("the record files do not have the same columns; give files of one experiment") from None
+
+
+def write_table(path: Path, frame: pd.DataFrame, born: Mapping[str, Any]) -> None:
+    """Writes a table of results (.csv), its certificate beside it."""
+    write_text(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_certificate(path, born)
 
 
 def descriptions(path: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from onestep import records
 from onestep.drawing import panels, save, shades
 from onestep.errors import Mistake
-from onestep.provenance import certificate, read_certificate, write_certificate, write_text
+from onestep.provenance import certificate, read_certificate
 
 _CELL = ["depth", "width", "input_dim", "networks", "inputs"]
 _SLOW = 1.05
@@ -162,7 +162,5 @@ def draw(file: Path, numbers: Path, out: Path) -> None:
     found = tables(rows, born["machine"], born["parameters"]["memory_gb"])
     own = certificate(parameters={}, modules=[__name__], inputs=[file], seed=born["seed"])
     for name, table in found.items():
-        path = numbers / f"{name}.csv"
-        write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-        write_certificate(path, own)
+        records.write_table(numbers / f"{name}.csv", table, own)
     save(draw_figure(found), out / "matrix_free.pdf", own)

@@ -10,85 +10,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from onestep import claims, records
-from onestep.claims import Claim, Range, judge_all
+from onestep.claims import Judge, Part
 from onestep.multilayer import SMALL, summary
 from onestep.multilayer.summary import CELL, SCAN
-from onestep.provenance import certificate, write_certificate, write_text
-from onestep.statistics.intervals import LEVEL, exact_share, percentile_interval
+from onestep.provenance import certificate
+from onestep.statistics.intervals import corrected, exact_share, percentile_interval
 from onestep.statistics.slopes import slopes
 from onestep.theory import bounds
 
 Array = NDArray[np.float64]
-Part = tuple[float, Range]
-"""An estimate and its interval."""
 BELOW_ZERO = (-np.inf, float(np.nextafter(0, -1)))
-
-
-class _Judge:
-    """Collects claims that share a paper, a scale and the kind of data."""
-
-    def __init__(self, scale: str) -> None:
-        self.scale = scale
-        self.claims: list[Claim] = []
-
-    def add(
-        self,
-        name: str,
-        statement: str,
-        published: str,
-        rule: str,
-        *,
-        parts: Sequence[Part],
-        holds: Range,
-        rows: pd.DataFrame,
-        figure: str,
-        files: Sequence[Path],
-        search: bool = False,
-    ) -> None:
-        """Adds a claim about all of `parts`, of which the ledger shows the one that decides; `rows` are the records it rests on.
-
-        Without a part, or with one that has no interval, the claim is not measured. A search can refute a claim about all points and
-        never confirm it; a supremum found by a search has no interval (its two ends are the estimate).
-        """
-        verdict, decides = judge_all([interval for _, interval in parts], holds) if parts else ("not measured", 0)
-        measured, interval = parts[decides] if parts else (np.nan, (np.nan, np.nan))
-        finite = bool(np.isfinite([measured, *interval]).all())
-        if self.scale == "smoke" or not finite:
-            verdict = "not measured"
-        elif search and verdict == "holds":
-            verdict = "not contradicted"
-        coordinates = [column for column in ("profile", "width", "bottleneck", "input_dim") if column in rows]
-        # Networks of `collapse` serve all depths.
-        coordinates += ["depth"] if "depth" in rows and "start_angle" not in rows else []
-        self.claims.append(
-            Claim(
-                id=f"multilayer.{name}",
-                paper="multilayer",
-                statement=statement,
-                published=published,
-                measured=measured if np.isfinite(measured) else None,
-                interval=interval if finite and interval[0] < interval[1] else None,
-                verdict=verdict,
-                rule=rule,
-                networks=len(rows[[*coordinates, "network"]].drop_duplicates()),
-                samples=len(rows[[*coordinates, "depth", "network", "input"]].drop_duplicates()),
-                scale=self.scale,
-                data="random inputs (no data set)",
-                figure=f"results/{self.scale}/figures/multilayer/{figure}.pdf",
-                records=[str(file) for file in files],
-            )
-        )
-
-
-def _corrected(parts: int) -> float:
-    """The level of each of several intervals that hold together at 95% (Bonferroni)."""
-    return 1 - (1 - LEVEL) / max(parts, 1)
 
 
 def _violations(counted: Any, delta: float, parts: int) -> Part:
     """The share of independent networks that violate a bound, over delta, and its exact corrected interval."""
     hits, n = int(np.sum(counted)), len(counted)
-    low, high = exact_share(hits, n, _corrected(parts))
+    low, high = exact_share(hits, n, corrected(parts))
     return hits / n / delta, (low / delta, high / delta)
 
 
@@ -111,7 +48,7 @@ def _widest(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["width"] == rows.groupby("profile")["width"].transform("max")]
 
 
-def _theorem_1(judge: _Judge, flip: pd.DataFrame, deltas: Sequence[float], constant: float, files: Sequence[Path]) -> None:
+def _theorem_1(judge: Judge, flip: pd.DataFrame, deltas: Sequence[float], constant: float, files: Sequence[Path]) -> None:
     rows = _widest(_plain(flip))
     cases = [(summary.constants(cell, delta) > constant, delta) for _, cell in summary.groups(rows, CELL) for delta in deltas]
     judge.add(
@@ -129,7 +66,7 @@ def _theorem_1(judge: _Judge, flip: pd.DataFrame, deltas: Sequence[float], const
     )
 
 
-def _lemma_2_2(judge: _Judge, flip: pd.DataFrame, deltas: Sequence[float], files: Sequence[Path]) -> None:
+def _lemma_2_2(judge: Judge, flip: pd.DataFrame, deltas: Sequence[float], files: Sequence[Path]) -> None:
     rows = _widest(_plain(flip))
     for name, statement, published in (
         ("gradient", "Lemma 2.2: the gradient's norm is below 2^-(L + 1) with probability at most delta.", "||grad f|| >= 2^-(L + 1)"),
@@ -154,7 +91,7 @@ def _lemma_2_2(judge: _Judge, flip: pd.DataFrame, deltas: Sequence[float], files
         )
 
 
-def _lemma_2_3(judge: _Judge, layers: pd.DataFrame, table: pd.DataFrame, deltas: Sequence[float], files: Sequence[Path]) -> None:
+def _lemma_2_3(judge: Judge, layers: pd.DataFrame, table: pd.DataFrame, deltas: Sequence[float], files: Sequence[Path]) -> None:
     rows = _widest(_plain(layers))
     small = rows["norm"] < bounds.layer_norm_bound(rows["layer"], rows["layer_width"])
     violated = small.groupby([rows[column] for column in [*CELL, "network"]]).any()
@@ -183,11 +120,11 @@ def _lemma_2_3(judge: _Judge, layers: pd.DataFrame, table: pd.DataFrame, deltas:
         rows=layers,
         figure="layers",
         files=files,
-        search=True,
+        searched=True,
     )
 
 
-def _lemma_2_5(judge: _Judge, layers: pd.DataFrame, deltas: Sequence[float], files: Sequence[Path]) -> pd.DataFrame:
+def _lemma_2_5(judge: Judge, layers: pd.DataFrame, deltas: Sequence[float], files: Sequence[Path]) -> pd.DataFrame:
     """Judges the share of small pre-activations, and returns the table of violations by cell, alpha and delta."""
     rows = _widest(_plain(layers))
     cases, table = [], []
@@ -234,7 +171,7 @@ def _change_slopes(table: pd.DataFrame, replicates: Array, axis: str) -> dict[tu
     return fitted
 
 
-def _lemma_2_8(judge: _Judge, smoothness: pd.DataFrame, table: pd.DataFrame, replicates: Array, files: Sequence[Path]) -> pd.DataFrame:
+def _lemma_2_8(judge: Judge, smoothness: pd.DataFrame, table: pd.DataFrame, replicates: Array, files: Sequence[Path]) -> pd.DataFrame:
     """Judges how the gradient's change falls, and returns the table of all slopes."""
     plain, narrow = table[table["bottleneck"] == 0], table[table["bottleneck"] > 0]
     fitted = {"width": _change_slopes(plain, replicates, "width"), "bottleneck": _change_slopes(narrow, replicates, "bottleneck")}
@@ -253,12 +190,12 @@ def _lemma_2_8(judge: _Judge, smoothness: pd.DataFrame, table: pd.DataFrame, rep
             "||grad f(x) - grad f(y)|| = o(1)",
             "slope of the log of the mean relative change on log d (d = base width) below 0 at every depth and profile; networks resampled,"
             " corrected for their number; a search finds no supremum, so at best not contradicted",
-            parts=[(float(slope[0]), percentile_interval(slope[1:], _corrected(len(chosen)))) for slope in chosen],
+            parts=[(float(slope[0]), percentile_interval(slope[1:], corrected(len(chosen)))) for slope in chosen],
             holds=BELOW_ZERO,
             rows=_plain(smoothness),
             figure="gradient_change",
             files=files,
-            search=True,
+            searched=True,
         )
     chosen = [slope for name, slope in fitted["bottleneck"].items() if name[-1] == "gradient"]
     judge.add(
@@ -266,7 +203,7 @@ def _lemma_2_8(judge: _Judge, smoothness: pd.DataFrame, table: pd.DataFrame, rep
         "A bottleneck layer matters: the narrower it is, the more the gradient changes over the flipping step.",
         "“Bottleneck layers play a key role”",
         "slope of the log of the mean relative change along the gradient on log b below 0; networks resampled",
-        parts=[(float(slope[0]), percentile_interval(slope[1:], _corrected(len(chosen)))) for slope in chosen],
+        parts=[(float(slope[0]), percentile_interval(slope[1:], corrected(len(chosen)))) for slope in chosen],
         holds=BELOW_ZERO,
         rows=smoothness[smoothness["bottleneck"] > 0],
         figure="bottleneck",
@@ -275,12 +212,13 @@ def _lemma_2_8(judge: _Judge, smoothness: pd.DataFrame, table: pd.DataFrame, rep
     return pd.DataFrame(rows, columns=["axis", *CELL, "direction", "slope", "low", "high"])
 
 
-def _collapse(judge: _Judge, collapse: pd.DataFrame, table: pd.DataFrame, seed: int, files: Sequence[Path]) -> None:
+def _collapse(judge: Judge, collapse: pd.DataFrame, table: pd.DataFrame, seed: int, files: Sequence[Path]) -> None:
     widest = collapse[collapse["width"] == collapse["width"].max()]
+    same_networks = widest.drop(columns="depth")  # they serve all depths
     inside = table["width"] == table["width"].max()
     ratios = [(kind, column) for kind in ("opposite", "other") for column in [f"{kind}_ratio"] if column in table]
     angles = []
-    level = _corrected(len(ratios) * int(inside.sum()))
+    level = corrected(len(ratios) * int(inside.sum()))
     for name, cell in summary.groups(widest.sort_values(["input_dim", "depth", "network", "input"]), ["width", "input_dim", "depth"]):
         row = table[inside & (table["input_dim"] == name["input_dim"]) & (table["depth"] == name["depth"])].iloc[0]
         angle = cell["angle"].to_numpy().reshape(cell["network"].nunique(), -1)
@@ -297,7 +235,7 @@ def _collapse(judge: _Judge, collapse: pd.DataFrame, table: pd.DataFrame, seed: 
         " at the largest width; networks resampled, corrected for their number",
         parts=angles,
         holds=(0.8, 1.2),
-        rows=widest,
+        rows=same_networks,
         figure="collapse",
         files=files,
     )
@@ -310,12 +248,12 @@ def _collapse(judge: _Judge, collapse: pd.DataFrame, table: pd.DataFrame, seed: 
         "some constant C, for k >= (L d)^20",
         "share of networks whose largest pair is that near >= 90% in every cell with L >= d^3 at the largest width; exact binomial; a"
         " sample of pairs finds no maximum, so at best not contradicted; no width that could be sampled meets the theorem's condition",
-        parts=[(hits / n, exact_share(hits, n, _corrected(len(cells)))) for hits, n in cells],
+        parts=[(hits / n, exact_share(hits, n, corrected(len(cells)))) for hits, n in cells],
         holds=(0.9, 1.0),
-        rows=widest[widest["depth"] >= widest["input_dim"] ** 3],
+        rows=same_networks[widest["depth"] >= widest["input_dim"] ** 3],
         figure="collapse",
         files=files,
-        search=True,
+        searched=True,
     )
     norms = []
     for _, row in table[inside].iterrows():
@@ -324,7 +262,7 @@ def _collapse(judge: _Judge, collapse: pd.DataFrame, table: pd.DataFrame, seed: 
         norm = cell["norm"].to_numpy().reshape(cell["network"].nunique(), -1)
         squares = summary.mean_replicates(np.log(norm[:, 1] / norm[:, 0]) ** 2, seed, "collapse", width, dim)
         found = np.sqrt(squares) / row["norm_ratio_law"]
-        norms.append((float(found[0]), percentile_interval(found[1:], _corrected(int(inside.sum())))))
+        norms.append((float(found[0]), percentile_interval(found[1:], corrected(int(inside.sum())))))
     judge.add(
         "law.norm-ratio",
         "What remains of the difference at a fixed width: the log of the ratio of two opposite inputs' norms has the predicted deviation,"
@@ -334,13 +272,13 @@ def _collapse(judge: _Judge, collapse: pd.DataFrame, table: pd.DataFrame, seed: 
         " corrected for their number",
         parts=norms,
         holds=(0.8, 1.2),
-        rows=widest,
+        rows=same_networks,
         figure="collapse",
         files=files,
     )
 
 
-def _vanishing(judge: _Judge, scan: pd.DataFrame, limit: pd.DataFrame, seed: int, files: Sequence[Path]) -> pd.DataFrame:
+def _vanishing(judge: Judge, scan: pd.DataFrame, limit: pd.DataFrame, seed: int, files: Sequence[Path]) -> pd.DataFrame:
     """Judges whether single steps still flip in very deep networks, and returns the depths at which half of them no longer do."""
     deep = scan[scan["depth"] >= scan["input_dim"] ** 3]
     kept = [(cell["status"] != "switched").to_numpy() for _, cell in summary.groups(deep, ["width", *SCAN])]
@@ -350,7 +288,7 @@ def _vanishing(judge: _Judge, scan: pd.DataFrame, limit: pd.DataFrame, seed: int
         "no flip, for k >= (L d)^20",
         "share that no scanned step flips >= 90% in every cell with L >= d^3; exact binomial, one input a network, corrected; the width is"
         " far below the theorem's",
-        parts=[(float(cell.mean()), exact_share(int(cell.sum()), len(cell), _corrected(len(kept)))) for cell in kept],
+        parts=[(float(cell.mean()), exact_share(int(cell.sum()), len(cell), corrected(len(kept)))) for cell in kept],
         holds=(0.9, 1.0),
         rows=deep,
         figure="depth",
@@ -376,11 +314,6 @@ def _vanishing(judge: _Judge, scan: pd.DataFrame, limit: pd.DataFrame, seed: int
     return table
 
 
-def _table(path: Path, frame: pd.DataFrame, born: dict[str, Any]) -> None:
-    write_text(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    write_certificate(path, born)
-
-
 def assess(
     flip_files: Sequence[Path],
     layers_files: Sequence[Path],
@@ -398,7 +331,7 @@ def assess(
     """Judges every claim and writes them, with the tables that they rest on."""
     flip, layers, smoothness = records.read(flip_files), records.read(layers_files), records.read(smoothness_files)
     collapse, scan, limit = records.read(collapse_files), records.read(scan_files), records.read(limit_files)
-    judge = _Judge(scale)
+    judge = Judge("multilayer", scale, [*CELL, "input_dim"], "random inputs (no data set)")
     made = {"cells": summary.cells(flip), "constants": summary.constants_table(flip, deltas, constant)}
     _theorem_1(judge, flip, deltas, constant, flip_files)
     _lemma_2_2(judge, flip, deltas, flip_files)
@@ -417,5 +350,5 @@ def assess(
     parameters = {"deltas": list(deltas), "constant": constant, "scale": scale}
     born = certificate(parameters=parameters, modules=[__name__], inputs=files, seed=seed)
     for name, frame in made.items():
-        _table(tables / f"{name}.csv", frame, born)
+        records.write_table(tables / f"{name}.csv", frame, born)
     claims.write(out, judge.claims, born)

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from onestep import claims, records
-from onestep.claims import Claim, Range, judge_all
-from onestep.provenance import certificate, write_certificate, write_text
+from onestep.claims import Judge, Part
+from onestep.provenance import certificate
 from onestep.singlestep import summary
 from onestep.singlestep.summary import (
     ENOUGH,
@@ -29,75 +28,16 @@ from onestep.singlestep.summary import (
     threshold,
     well_sampled,
 )
-from onestep.statistics.intervals import LEVEL, exact_share, percentile_interval, resampling_weights
+from onestep.statistics.intervals import LEVEL, corrected, exact_share, percentile_interval, resampling_weights
 from onestep.statistics.slopes import slopes
 from onestep.theory import bounds, laws
 
 Array = NDArray[np.float64]
 Files = Mapping[str, Sequence[Path]]
 
-Part = tuple[float, Range]
-"""An estimate and its interval."""
-
 _CELLS = f"every cell with at least {ENOUGH} networks"
 _HESSIAN_NETWORKS = 30
 """So many are enough for the mean of a norm, which varies by a few percent between networks."""
-
-
-class _Judge:
-    """Collects claims that share a paper, a scale and the kind of data."""
-
-    def __init__(self, scale: str) -> None:
-        self.scale = scale
-        self.claims: list[Claim] = []
-
-    def add(
-        self,
-        name: str,
-        statement: str,
-        published: str,
-        rule: str,
-        *,
-        parts: Sequence[Part],
-        holds: Range,
-        rows: pd.DataFrame,
-        figure: str,
-        files: Sequence[Path],
-        supremum: bool = False,
-        needed: int = ENOUGH,
-    ) -> None:
-        """Adds a claim about all of `parts`, of which the ledger shows the one that decides; `rows` are the records it rests on.
-
-        Without a part, with one that has no interval, or with a cell of fewer networks than `needed`, the claim is not measured; a
-        supremum may rest on any number of them.
-        """
-        verdict, decides = judge_all([interval for _, interval in parts], holds) if parts else ("not measured", 0)
-        measured, interval = parts[decides] if parts else (np.nan, (np.nan, np.nan))
-        finite = bool(np.isfinite([measured, *interval]).all())
-        networks = rows.groupby(cell_columns(rows))["network"].nunique()
-        few = not supremum and (rows.empty or networks.min() < needed)
-        if self.scale == "smoke" or not finite or few:
-            verdict = "not measured"
-        elif supremum and verdict == "holds":
-            verdict = "not contradicted"  # a search can refute a supremum and never confirm it
-        self.claims.append(
-            Claim(
-                id=f"singlestep.{name}",
-                paper="singlestep",
-                statement=statement,
-                published=published,
-                measured=measured if np.isfinite(measured) else None,
-                interval=None if not finite or (supremum and interval[0] == interval[1]) else interval,
-                verdict=verdict,
-                rule=rule,
-                networks=int(networks.sum()),
-                samples=len(rows),
-                scale=self.scale,
-                data="random inputs (no data set)",
-                figure=f"results/{self.scale}/figures/singlestep/{figure}.pdf",
-                records=[str(file) for file in files],
-            )
-        )
 
 
 def _beyond_fifty(frame: pd.DataFrame) -> "pd.Series[bool]":
@@ -112,14 +52,9 @@ def _mean(values: Array, seed: int, *name: str | int, level: float = LEVEL) -> P
     return float(means[0]), percentile_interval(means[1:], level)
 
 
-def _corrected(parts: int) -> float:
-    """The level of each of several intervals that hold together at 95% (Bonferroni)."""
-    return 1 - (1 - LEVEL) / parts
-
-
 def _share(cell: pd.DataFrame, counted: "pd.Series[bool]", parts: int, unit: float = 1.0) -> Part:
     """The share of a cell's rows (independent networks) that are counted, over `unit`, and its exact corrected interval."""
-    low, high = exact_share(int(counted.sum()), len(cell), _corrected(parts))
+    low, high = exact_share(int(counted.sum()), len(cell), corrected(parts))
     return float(counted.mean()) / unit, (low / unit, high / unit)
 
 
@@ -133,7 +68,7 @@ def _cells(rows: pd.DataFrame) -> list[pd.DataFrame]:
 # ---------------------------------------------------------------- Figures 1 and 2
 
 
-def _switched(judge: _Judge, rows: pd.DataFrame, name: str, statement: str, published: str, figure: str, files: Sequence[Path]) -> None:
+def _switched(judge: Judge, rows: pd.DataFrame, name: str, statement: str, published: str, figure: str, files: Sequence[Path]) -> None:
     """Claim 1, for networks of one kind."""
     rows = first_inputs(rows[_beyond_fifty(rows)])
     cells = _cells(rows)
@@ -151,7 +86,7 @@ def _switched(judge: _Judge, rows: pd.DataFrame, name: str, statement: str, publ
     )
 
 
-def _claim_2(judge: _Judge, he: Cells, samples: pd.DataFrame, files: Sequence[Path]) -> None:
+def _claim_2(judge: Judge, he: Cells, samples: pd.DataFrame, files: Sequence[Path]) -> None:
     depths = sorted(he.table["depth"].unique())
     for axis, other, name, noun in (("input_dim", "width", "d", "dimension d"), ("width", "input_dim", "k", "width k")):
         widest = he.where(he.table[other] == he.table[other].max())
@@ -175,7 +110,7 @@ def _claim_2(judge: _Judge, he: Cells, samples: pd.DataFrame, files: Sequence[Pa
         )
 
 
-def _claim_3(judge: _Judge, he: Cells, samples: pd.DataFrame, files: Sequence[Path]) -> pd.DataFrame:
+def _claim_3(judge: Judge, he: Cells, samples: pd.DataFrame, files: Sequence[Path]) -> pd.DataFrame:
     """Judges flatness in d and k, and returns the table of all slopes."""
     depths = sorted(int(depth) for depth in he.table["depth"].unique())
     groups = (("two-layer", [1]), ("deeper", [depth for depth in depths if depth > 1]))
@@ -188,7 +123,7 @@ def _claim_3(judge: _Judge, he: Cells, samples: pd.DataFrame, files: Sequence[Pa
                 for region, inside in (("all", wide | True), ("d, k >= 50", wide)):
                     cells = he.where((he.table["depth"] == depth) & inside)
                     for axis, fitted in log_slopes(cells, cells.step if quantity == "step" else cells.gradient).items():
-                        low, high = percentile_interval(fitted[1:], _corrected(len(group)))
+                        low, high = percentile_interval(fitted[1:], corrected(len(group)))
                         name = {"input_dim": "d", "width": "k"}[axis]
                         table.append((quantity, name, depth, region, float(fitted[0]), low, high))
                         if region == "all":
@@ -218,7 +153,7 @@ def _claim_3(judge: _Judge, he: Cells, samples: pd.DataFrame, files: Sequence[Pa
 
 
 def _explicit_bounds(
-    judge: _Judge, rows: pd.DataFrame, proposition: int, gammas: Sequence[float], activations: pd.DataFrame, files: Sequence[Path]
+    judge: Judge, rows: pd.DataFrame, proposition: int, gammas: Sequence[float], activations: pd.DataFrame, files: Sequence[Path]
 ) -> pd.DataFrame:
     """Judges Proposition 3 (relu) or 1 (smooth activations), and returns the table of violations by cell and gamma.
 
@@ -265,7 +200,7 @@ def _explicit_bounds(
     return pd.DataFrame(table, columns=["activation", "bound", "width", "input_dim", "gamma", "limit", "violations", "networks"])
 
 
-def _perturbation(judge: _Judge, he: Cells, samples: pd.DataFrame, files: Sequence[Path]) -> None:
+def _perturbation(judge: Judge, he: Cells, samples: pd.DataFrame, files: Sequence[Path]) -> None:
     shallow = he.where(he.table["depth"] == 1)
     relative = shallow.perturbation / np.sqrt(shallow.table["input_dim"].to_numpy(float))
     fitted = log_slopes(shallow, relative).get("input_dim")
@@ -283,7 +218,7 @@ def _perturbation(judge: _Judge, he: Cells, samples: pd.DataFrame, files: Sequen
     )
 
 
-def _fixed_step(judge: _Judge, theorem: int, fixed: pd.DataFrame, constant: float, remark: str, files: Sequence[Path]) -> None:
+def _fixed_step(judge: Judge, theorem: int, fixed: pd.DataFrame, constant: float, remark: str, files: Sequence[Path]) -> None:
     """The theorems' own step; each activation has its own constant in the theorem, and here the same."""
     largest = first_inputs(largest_cell(fixed))
     cells = [
@@ -313,7 +248,7 @@ def _largest_change(rows: pd.DataFrame) -> "pd.Series[float]":
     return rows[["gradient_change", "random_gradient_change"]].max(axis=1)
 
 
-def _proposition_2(judge: _Judge, smooth: pd.DataFrame, gammas: Sequence[float], activations: pd.DataFrame, files: Sequence[Path]) -> None:
+def _proposition_2(judge: Judge, smooth: pd.DataFrame, gammas: Sequence[float], activations: pd.DataFrame, files: Sequence[Path]) -> None:
     covered, gamma = first_inputs(smooth[smooth["radius"] >= 1]), max(gammas)
     curvature = covered["activation"].map(activations["curvature"] * activations["lipschitz"])  # max |psi''| of psi itself
     limit = bounds.smooth_change_bound(covered["radius"], covered["width"], covered["input_dim"], gamma, curvature)
@@ -335,11 +270,11 @@ def _proposition_2(judge: _Judge, smooth: pd.DataFrame, gammas: Sequence[float],
         rows=covered,
         figure="fixed_step",
         files=files,
-        supremum=True,
+        searched=True,
     )
 
 
-def _proposition_4(judge: _Judge, fixed: pd.DataFrame, files: Sequence[Path]) -> None:
+def _proposition_4(judge: Judge, fixed: pd.DataFrame, files: Sequence[Path]) -> None:
     covered = fixed[(fixed["radius"] >= 1) & (fixed["radius"] <= np.sqrt(fixed["input_dim"]) / 2) & (fixed["width"] >= 52**2)]
     limit = bounds.gradient_change_bound(covered["radius"], covered["width"], covered["input_dim"])
     ratio = float((_largest_change(covered) / limit).max()) if len(covered) else np.nan
@@ -354,11 +289,11 @@ def _proposition_4(judge: _Judge, fixed: pd.DataFrame, files: Sequence[Path]) ->
         rows=covered,
         figure="fixed_step",
         files=files,
-        supremum=True,
+        searched=True,
     )
 
 
-def _hessian(judge: _Judge, rows: pd.DataFrame, seed: int, files: Sequence[Path]) -> pd.DataFrame:
+def _hessian(judge: Judge, rows: pd.DataFrame, seed: int, files: Sequence[Path]) -> pd.DataFrame:
     """Judges how the Hessian's norm falls with the dimension, and returns the table of its means."""
     table, replicates = summary.hessian_cells(rows, seed)
     for activation in SMOOTH:
@@ -385,7 +320,7 @@ def _hessian(judge: _Judge, rows: pd.DataFrame, seed: int, files: Sequence[Path]
 
 
 def _variant(
-    judge: _Judge,
+    judge: Judge,
     name: str,
     variant: str,
     words: str,
@@ -405,7 +340,7 @@ def _variant(
     ours, theirs = inside(rows[rows["variant"] == variant]), inside(relu)
     both = pd.concat([ours, theirs.assign(variant="relu")])
     pairs = list(zip(_cells(first_inputs(ours)), _cells(first_inputs(theirs)), strict=True))
-    shares = [share_difference(a["status"] == "switched", b["status"] == "switched", _corrected(len(pairs))) for a, b in pairs]
+    shares = [share_difference(a["status"] == "switched", b["status"] == "switched", corrected(len(pairs))) for a, b in pairs]
     judge.add(
         f"{name}.switched",
         f"{words} makes no difference to the share of samples that a single step flips where d, k > 50.",
@@ -433,7 +368,7 @@ def _variant(
     )
 
 
-def _universal(judge: _Judge, universal: pd.DataFrame, seed: int, files: Sequence[Path]) -> None:
+def _universal(judge: Judge, universal: pd.DataFrame, seed: int, files: Sequence[Path]) -> None:
     rows = universal[_beyond_fifty(universal)]
     first, cells = first_inputs(rows), _cells(rows)
     judge.add(
@@ -464,7 +399,7 @@ def _universal(judge: _Judge, universal: pd.DataFrame, seed: int, files: Sequenc
     for cell in cells:
         ratio = by_network(cell, cell["universal_norm"] / cell["gradient_norm"]).mean(1)
         name = ("universal", int(cell["width"].iloc[0]), int(cell["input_dim"].iloc[0]))
-        lengths.append(_mean(ratio, seed, *name, level=_corrected(len(cells))))
+        lengths.append(_mean(ratio, seed, *name, level=corrected(len(cells))))
     judge.add(
         "universal.length",
         "The universal direction is sqrt 2 times as long as the gradient.",
@@ -481,10 +416,10 @@ def _universal(judge: _Judge, universal: pd.DataFrame, seed: int, files: Sequenc
 # ---------------------------------------------------------------- laws
 
 
-def _half_normal(judge: _Judge, he: Cells, samples: pd.DataFrame, files: Sequence[Path]) -> None:
+def _half_normal(judge: Judge, he: Cells, samples: pd.DataFrame, files: Sequence[Path]) -> None:
     width, dim = largest_cell(he.table)[["width", "input_dim"]].max()
     chosen = he.where((he.table["width"] == width) & (he.table["input_dim"] == dim))
-    level = _corrected(len(chosen.table))
+    level = corrected(len(chosen.table))
     judge.add(
         "law.half-normal",
         "sqrt(d) ||delta|| / ||x|| follows |N(0, 1)| at every depth: its median is 0.674.",
@@ -499,10 +434,10 @@ def _half_normal(judge: _Judge, he: Cells, samples: pd.DataFrame, files: Sequenc
     )
 
 
-def _infinite_width(judge: _Judge, two_layer: pd.DataFrame, limit: pd.DataFrame, files: Sequence[Path]) -> None:
+def _infinite_width(judge: Judge, two_layer: pd.DataFrame, limit: pd.DataFrame, files: Sequence[Path]) -> None:
     rows = two_layer[(two_layer["width"] == two_layer["width"].max()) & two_layer["input_dim"].isin(limit["input_dim"])]
     cells = _cells(rows)
-    half, level = np.array([0.5]), _corrected(2 * len(cells))  # both intervals of a ratio, in every cell
+    half, level = np.array([0.5]), corrected(2 * len(cells))  # both intervals of a ratio, in every cell
     ratios = []
     for cell in cells:
         others = limit[limit["input_dim"] == cell["input_dim"].iloc[0]]
@@ -525,7 +460,7 @@ def _infinite_width(judge: _Judge, two_layer: pd.DataFrame, limit: pd.DataFrame,
     )
 
 
-def _gradient_law(judge: _Judge, fixed: pd.DataFrame, seed: int, files: Sequence[Path]) -> None:
+def _gradient_law(judge: Judge, fixed: pd.DataFrame, seed: int, files: Sequence[Path]) -> None:
     # The law counts neurons as if they did not know of the step; at a width that is not large against d each neuron's own part in
     # the gradient, 2 d / k of the rest, makes it switch more often. A dead network has no gradient to change.
     coefficient = min(fixed["coefficient"].unique(), key=lambda c: abs(c - 1))
@@ -536,7 +471,7 @@ def _gradient_law(judge: _Judge, fixed: pd.DataFrame, seed: int, files: Sequence
         predicted = laws.gradient_change(cell["radius"], cell["input_dim"])
         ratio = by_network(cell, cell["gradient_change"] / cell["gradient_norm"] / predicted).mean(1)
         name = ("gradient-change", int(cell["width"].iloc[0]), int(cell["input_dim"].iloc[0]))
-        ratios.append(_mean(ratio, seed, *name, level=_corrected(len(cells))))
+        ratios.append(_mean(ratio, seed, *name, level=corrected(len(cells))))
     judge.add(
         "law.gradient-change",
         "Where k >= 10 d, over a step of length R along it the gradient changes by sqrt(2 R / (pi sqrt d)) of its length.",
@@ -549,11 +484,6 @@ def _gradient_law(judge: _Judge, fixed: pd.DataFrame, seed: int, files: Sequence
         figure="fixed_step",
         files=files,
     )
-
-
-def _table(path: Path, frame: pd.DataFrame, born: dict[str, Any]) -> None:
-    write_text(path, frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    write_certificate(path, born)
 
 
 def assess(files: Files, gammas: Sequence[float], constant: float, scale: str, seed: int, tables: Path, out: Path) -> None:
@@ -573,7 +503,7 @@ def assess(files: Files, gammas: Sequence[float], constant: float, scale: str, s
     shallow = cells.where((cells.table["depth"] == 1) & (cells.table["hidden_scale"] == "he"))
     comparison = summary.compare(summarise(read["variants"], seed, VARIANT_KEY), shallow, activations)
 
-    judge = _Judge(scale)
+    judge = Judge("singlestep", scale, summary.CELL, "random inputs (no data set)", ENOUGH)
     two = "For one hidden layer and d, k > 50 a single gradient step flips every sample."
     _switched(judge, two_layer, "fig1.two-layer", two, "100%", "switched", files["sample"])
     _claim_2(judge, he, samples, files["sample"])
@@ -620,5 +550,5 @@ def assess(files: Files, gammas: Sequence[float], constant: float, scale: str, s
     parameters = {"gammas": list(gammas), "constant": constant, "scale": scale}
     born = certificate(parameters=parameters, modules=[__name__], inputs=[file for paths in files.values() for file in paths], seed=seed)
     for name, frame in made.items():
-        _table(tables / f"{name}.csv", frame, born)
+        records.write_table(tables / f"{name}.csv", frame, born)
     claims.write(out, judge.claims, born)

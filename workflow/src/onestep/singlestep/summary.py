@@ -19,7 +19,7 @@ from onestep.theory import bounds, laws
 Array = NDArray[np.float64]
 KEY = ["depth", "width", "input_dim", "hidden_scale"]
 VARIANT_KEY = ["depth", "width", "input_dim", "variant"]
-_CELL = [*KEY[:3], "variant", "activation"]
+CELL = [*KEY[:3], "variant", "activation"]
 SMOOTH = ("tanh", "softplus", "gelu")
 ENOUGH = 100
 """A cell with fewer networks is shown and not judged, but for claims about extremes."""
@@ -27,7 +27,7 @@ ENOUGH = 100
 
 def cell_columns(rows: pd.DataFrame) -> list[str]:
     """What names the networks' cell in these records; both hidden scales are the same networks."""
-    return [column for column in _CELL if column in rows]
+    return [column for column in CELL if column in rows]
 
 
 def networks_in_cells(rows: pd.DataFrame) -> "pd.Series[int]":

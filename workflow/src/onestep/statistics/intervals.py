@@ -25,6 +25,11 @@ def exact_share(successes: float, trials: int, level: float = LEVEL) -> Interval
     return low, high
 
 
+def corrected(parts: int) -> float:
+    """The level of each of several intervals that hold together at LEVEL (Bonferroni)."""
+    return 1 - (1 - LEVEL) / max(parts, 1)
+
+
 def percentile_interval(replicates: Array, level: float = LEVEL) -> Interval:
     """The central interval of bootstrap replicates [R]; infinite ones count as such, and without any finite order it is all reals."""
     tail = (1 - level) / 2
