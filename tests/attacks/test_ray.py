@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from path_following import Walk, evaluate, exact, follow
+from sphere import random_inputs
 
 from onestep.attacks.ray import (
     DEAD,
@@ -23,7 +24,7 @@ from onestep.attacks.ray import (
     two_layer_roots,
 )
 from onestep.networks.activations import Activation
-from onestep.networks.random_relu import DenseMatrix, NetworkRay, RandomNetwork, Shape, random_inputs
+from onestep.networks.random_relu import DenseMatrix, NetworkRay, RandomNetwork, Shape
 from onestep.seeds import stream
 
 CAP = 20.0

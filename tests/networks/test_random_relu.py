@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from sphere import random_inputs
 
 from onestep.networks.gaussian import Frame
-from onestep.networks.random_relu import DenseMatrix, RandomNetwork, Shape, gaussian_norm_bound, random_inputs, unit_factor
+from onestep.networks.random_relu import DenseMatrix, RandomNetwork, Shape, gaussian_norm_bound, unit_factor
 from onestep.seeds import stream
 
 SHAPES = [(1, 1, 2), (1, 50, 10), (2, 7, 5), (3, 30, 20), (5, 20, 3)]
@@ -152,12 +153,13 @@ def test_the_output_weights_are_signs_over_the_root_of_the_width() -> None:
 
 @pytest.mark.parametrize("dim", [1, 2, 10, 1000])
 def test_random_inputs_have_norm_root_d(dim: int) -> None:
-    x = random_inputs(generators("inputs", dim), 20, dim)
+    x = networks(1, 3, dim)[0].inputs(generators("inputs", dim), 20)
     torch.testing.assert_close(x.norm(dim=-1), torch.full((3, 20), math.sqrt(dim), dtype=torch.float64), rtol=1e-14, atol=0)
 
 
 def test_the_first_inputs_do_not_depend_on_how_many_are_asked_for() -> None:
-    assert torch.equal(random_inputs(generators("inputs"), 3, 7), random_inputs(generators("inputs"), 11, 7)[:, :3])
+    nets, _ = networks(1, 3, 7)
+    assert torch.equal(nets.inputs(generators("inputs"), 3), nets.inputs(generators("inputs"), 11)[:, :3])
 
 
 # ---------------------------------------------------------------------------------------------- the other hidden scale

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sphere import random_inputs
 
-from onestep.networks.random_relu import RandomNetwork, Shape, random_inputs, unit_factor
+from onestep.networks.random_relu import RandomNetwork, Shape, unit_factor
 from onestep.seeds import stream
 
 pytestmark = pytest.mark.laws
@@ -92,7 +93,8 @@ def test_the_value_of_a_wide_network_is_normal_and_that_of_a_narrow_one_is_not()
 def test_random_inputs_are_uniform_on_the_sphere(dim: int) -> None:
     """Every squared coordinate over d is then Beta(1/2, (d-1)/2); points of a cube pushed out to the sphere are not."""
     law = stats.beta(0.5, (dim - 1) / 2)
-    x = random_inputs([stream(0, "sphere", dim)], NETWORKS, dim)[0].numpy()
+    net = RandomNetwork.sample([stream(0, "sphere network")], Shape(dim, (1,)), kind="dense")
+    x = net.inputs([stream(0, "sphere", dim)], NETWORKS)[0].numpy()
     cube = stream(0, "cube", dim).uniform(-1, 1, (NETWORKS, dim))
     cube *= math.sqrt(dim) / np.linalg.norm(cube, axis=1, keepdims=True)
     for axis in range(min(dim, 3)):

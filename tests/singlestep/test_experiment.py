@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
+from sphere import random_inputs
 
 from onestep import records
 from onestep.errors import Mistake
-from onestep.networks.random_relu import RandomNetwork, Shape, random_inputs
+from onestep.networks.random_relu import RandomNetwork, Shape
 from onestep.provenance import read_certificate
 from onestep.seeds import stream
 from onestep.singlestep import experiment

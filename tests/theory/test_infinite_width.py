@@ -252,15 +252,6 @@ def test_normal_means() -> None:
     assert laws.normal_mean(lambda x: np.cos(x)) == pytest.approx(math.exp(-0.5), abs=1e-12)
 
 
-def test_the_half_normal_laws_scale() -> None:
-    """1 for relu and for the identity; of tanh, by simulation of the two means: 1e6 draws."""
-    assert laws.half_normal_scale(lambda x: np.maximum(x, 0), lambda x: (x > 0) * 1.0) == pytest.approx(1, abs=1e-12)
-    assert laws.half_normal_scale(lambda x: x, np.ones_like) == pytest.approx(1, abs=1e-12)
-    x = np.random.default_rng(8).standard_normal(1_000_000)
-    simulated = math.sqrt((np.tanh(x) ** 2).mean() / (np.cosh(x) ** -4.0).mean())
-    assert laws.half_normal_scale(np.tanh, lambda x: np.cosh(x) ** -2.0) == pytest.approx(simulated, abs=3e-3)
-
-
 @pytest.mark.parametrize("q", [1.0, 1.5, 2.0, math.inf])
 def test_the_norm_of_a_normal_vector(q: float) -> None:
     vectors = np.random.default_rng(9).standard_normal((4_000, 500))

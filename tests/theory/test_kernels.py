@@ -16,7 +16,7 @@ def normal_pairs(angle: float, count: int = 400_000) -> tuple[np.ndarray, np.nda
 
 
 def test_the_closed_form_at_the_angles_where_it_is_known() -> None:
-    assert kernels.correlation_after_layer([0, math.pi / 2, math.pi]) == pytest.approx([1, 1 / math.pi, 0])
+    assert np.cos(kernels.angle_after_layer([0, math.pi / 2, math.pi])) == pytest.approx([1, 1 / math.pi, 0])
 
 
 @pytest.mark.parametrize("angle", [0.3, 1.0, math.pi / 2, 2.5])
@@ -24,11 +24,12 @@ def test_one_layer_is_the_expectation_over_normal_pairs(angle: float) -> None:
     """E[relu(u) relu(v)] / E[relu(u)^2] with E relu(u)^2 = 1/2; four standard errors of 400,000 pairs."""
     u, v = normal_pairs(angle)
     products = 2 * np.maximum(u, 0) * np.maximum(v, 0)
-    assert float(kernels.correlation_after_layer(angle)) == pytest.approx(products.mean(), abs=4 * products.std() / math.sqrt(len(u)))
+    assert math.cos(kernels.angle_after_layer(angle)) == pytest.approx(products.mean(), abs=4 * products.std() / math.sqrt(len(u)))
 
 
 def test_the_angle_is_the_inverse_cosine_and_stays_exact_where_that_loses_digits() -> None:
-    assert np.allclose(kernels.angle_after_layer(ANGLES), np.arccos(kernels.correlation_after_layer(ANGLES).clip(-1, 1)), atol=1e-7)
+    cosines = (np.sin(ANGLES) + (np.pi - ANGLES) * np.cos(ANGLES)) / np.pi
+    assert np.allclose(kernels.angle_after_layer(ANGLES), np.arccos(cosines.clip(-1, 1)), atol=1e-7)
     small = 10.0 ** np.arange(-12, -2)
     # t' = t - t^2 / (3 pi) + O(t^3), by expanding 1 - cos t' = t^2 / 2 - t^3 / (3 pi) + ...
     assert np.allclose(kernels.angle_after_layer(small) / small, 1 - small / (3 * math.pi), rtol=1e-5, atol=0)

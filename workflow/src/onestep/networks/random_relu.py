@@ -41,12 +41,6 @@ def gaussian_norm_bound(rows: int, columns: int, deviation: float) -> float:
     return deviation * (math.sqrt(rows) + math.sqrt(columns) + NORM_SLACK)
 
 
-def random_inputs(generators: Sequence[np.random.Generator], inputs: int, dim: int) -> Tensor:
-    """Uniform points on the sphere of radius sqrt(d), [B, I, d]; the first ones do not depend on how many are asked for."""
-    x = torch.from_numpy(np.stack([generator.standard_normal((inputs, dim)) for generator in generators]))
-    return x.mul_(math.sqrt(dim) / x.norm(dim=-1, keepdim=True))
-
-
 def _signs(generator: np.random.Generator, count: int) -> NDArray[np.int8]:
     """Random +-1, one bit each."""
     bits = np.unpackbits(np.frombuffer(generator.bytes(-(-count // 8)), np.uint8), count=count)

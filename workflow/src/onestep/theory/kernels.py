@@ -14,12 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 
-def correlation_after_layer(angle: ArrayLike) -> Array:
-    """(sin t + (pi - t) cos t) / pi: the cosine of the angle behind one layer."""
-    t = np.asarray(angle, dtype=np.float64)
-    return np.asarray((np.sin(t) + (np.pi - t) * np.cos(t)) / np.pi, dtype=np.float64)
-
-
 def angle_after_layer(angle: ArrayLike) -> Array:
     """The angle behind one layer: 1 - cos t' = 2 sin(t/2)^2 - (sin t - t cos t) / pi, without loss where t is small."""
     t = np.asarray(angle, dtype=np.float64)

@@ -66,14 +66,6 @@ def normal_mean(function: Callable[[Array], Array]) -> float:
     return float((density * (function(x) + function(-x))).sum())
 
 
-def half_normal_scale(activation: Callable[[Array], Array], derivative: Callable[[Array], Array]) -> float:
-    """sqrt(E psi(X)^2 / E psi'(X)^2), X ~ N(0, 1): for a two-layer network sqrt(d) ||delta|| / ||x|| tends to this times |N(0, 1)|.
-
-    At ||x|| = sqrt(d), f(x) ~ N(0, E psi(X)^2) and ||grad f(x)||^2 tends to E psi'(X)^2. relu: both 1/2, and the scale is 1.
-    """
-    return float(np.sqrt(normal_mean(lambda x: activation(x) ** 2) / normal_mean(lambda x: derivative(x) ** 2)))
-
-
 def hessian_norm(width: float, dim: float, second_derivative: Callable[[Array], Array], curvature: float) -> float:
     """The norm of the Hessian of a wide two-layer network in high dimension, at any ratio k / d; `curvature`: max |psi''|.
 

@@ -1,0 +1,79 @@
+"""Options that commands have in common, and what their values may be."""
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from onestep.errors import Mistake
+
+
+def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
+    """A parser of whole numbers from low to high."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < low or (high is not None and value > high):
+            raise argparse.ArgumentTypeError(f"{value} is out of range, {low} or more" + ("" if high is None else f" and at most {high}"))
+        return value
+
+    return parse
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is out of range, above 0 and finite")
+    return value
+
+
+def probability(text: str) -> float:
+    """A number between 0 and 1."""
+    value = positive(text)
+    if value >= 1:
+        raise argparse.ArgumentTypeError(f"{text} is out of range, above 0 and below 1")
+    return value
+
+
+def chosen_device(name: str) -> str:
+    """The device to compute on; `auto` is the first GPU where there is one."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if re.fullmatch(r"cuda(:\d+)?", name):
+        wanted = int(name.partition(":")[2] or 0)
+        if wanted >= torch.cuda.device_count():
+            raise Mistake(f"--device {name}: this machine has {torch.cuda.device_count()} such GPUs; use --device auto or cpu")
+    elif name != "cpu":
+        raise Mistake(f"--device {name}: no such device; use auto, cpu, cuda or cuda:N")
+    return name
+
+
+def out(parser: argparse.ArgumentParser, what: str) -> None:
+    """Where the result goes."""
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=what)
+
+
+def networks(parser: argparse.ArgumentParser) -> None:
+    """How many networks, which of them, and what they are drawn from."""
+    parser.add_argument("--networks", type=whole_number(1), required=True, help="networks for each dimension")
+    parser.add_argument("--first-network", type=whole_number(0), default=0, help="index of the first network (default 0)")
+    parser.add_argument("--seed", type=whole_number(0), required=True, help="root of all random streams")
+
+
+def sampling(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that samples random networks."""
+    parser.add_argument("--width", type=whole_number(1), required=True, help="width k of every hidden layer")
+    parser.add_argument("--input-dim", type=whole_number(1), required=True, nargs="+", help="input dimensions d")
+    networks(parser)
+    parser.add_argument("--inputs", type=whole_number(1), required=True, help="inputs for each network")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    out(parser, "the record file (.parquet)")
