@@ -10,13 +10,16 @@ import torch
 from path_following import Walk, evaluate, exact, follow
 from sphere import random_inputs
 
+from onestep.attacks import ray as ray_search
 from onestep.attacks.ray import (
     DEAD,
+    OVERSHOOT,
     RELATIVE_ERROR,
     RESOLUTION,
     STATUS,
     SWITCHED,
     UNSWITCHED,
+    Band,
     Roots,
     chord_path,
     first_roots,
@@ -406,7 +409,7 @@ def deviations() -> list[tuple[float, float, float, float]]:
             default = path_error(repeated.maps, repeated.activation, layers0, layers1)
             rigorous = path_error(repeated.maps, repeated.activation, layers0, layers1, rigorous=True)
             values = (phi0.numpy(), phi1.numpy())
-            path = chord_path(repeated, np.ones(phi0.shape), layers0[-1], layers1[-1], values, 0.0, default.corner)
+            path = chord_path(repeated, np.ones(phi0.shape), layers0[-1], layers1[-1], values, 0.0, default.corners)
             for w in (0.02, *np.linspace(0, 1, 18)[1:-1], 0.98):
                 off = np.abs(repeated.at(left + w * (right - left))[1].numpy() - on_path(*path, values[0], w))
                 theta = np.full((*off.shape, 1), w)
@@ -435,6 +438,67 @@ def test_a_band_thirty_times_narrower_is_left(deviations) -> None:
     assert any(deviation > default / 30 + 1e-13 for deviation, default, _, _ in deviations)
 
 
+def test_nothing_is_overlooked_right_behind_a_point_with_a_small_value() -> None:
+    """phi = 0.001 - t + 10 relu(t - 0.01) + relu(t - 0.5) as a network of two hidden layers: it falls below zero at 0.001 and is positive
+    again at 0.011, long before the march looks at 1, where phi has grown by far more than the band is high."""
+    start, slope, output = (
+        torch.tensor(part, dtype=torch.float64) for part in ([[[0.001, 0, -0.1, -0.5]]], [[[0, 1, 10, 1]]], [[1, -1, 1, 1]])
+    )
+    maps = ((np.array([1.0]), 0.5), (np.array([2.0]), 1.0))
+    ray = ray_from(start, slope, (DenseMatrix(torch.eye(4).double()[None], 0.5),), output, maps)
+    one = torch.ones(1, 1).double()
+    for look in (1.0, 0.3, 5.0):
+        roots = first_roots(Patient(ray), one, 20.0, guess=look / OVERSHOOT * one, rigorous=True)
+        assert (int(roots.status), float(roots.t)) == (SWITCHED, pytest.approx(0.001, abs=1e-3 * 20 * RESOLUTION[torch.float64])), look
+
+
+def wrong_steps() -> tuple[int, int, int]:
+    """Steps that the march might take, how many of them had a bracket, and for how many what is said of one is wrong: that phi is
+    positive up to `lower` and negative somewhere before `upper`, on 100 points. Levels make phi disappear but for a little at its start.
+    """
+    steps = bracketed = wrong = 0
+    for depth, width, dim in ((2, 10, 5), (3, 30, 10), (6, 30, 10)):
+        nets, x, sign, direction = downhill("steps", depth, width, dim, networks=30, inputs=2)
+        ray, oriented = nets.ray(x, direction), sign.numpy()
+
+        def look(t: float, ray=ray, oriented=oriented):
+            layers, value = ray.at(torch.full(oriented.shape, t, dtype=torch.float64))
+            return [layer.numpy() for layer in layers], oriented * value.numpy()
+
+        for t0, t1 in ((0.0, 0.3), (0.0, 2.0), (1.0, 4.0), (3.0, 3.5)):
+            (layers0, start), (layers1, end) = look(t0), look(t1)
+            theta = np.linspace(0, 1, 101) ** 2
+            path = np.stack([look(t0 + (t1 - t0) * part)[1] for part in theta], -1)
+            for part in (0.0, 0.9, 0.99, 0.999):
+                level = -part * np.abs(start)
+                with np.errstate(all="ignore"):
+                    lower, upper, _, _ = ray_search._between(ray, oriented, level, layers0, start + level, layers1, end + level, True)
+                phi = path + level[..., None]
+                positive = ~((phi < -1e-13) & (theta < np.where(np.isnan(lower), 2, lower)[..., None])).any(-1)
+                negative = np.isnan(upper) | (phi < 1e-13).any(-1)
+                judged = start + level > 0
+                steps += int(judged.sum())
+                bracketed += int((judged & (lower > 0) & (upper > 0)).sum())
+                wrong += int((judged & ~(positive & negative)).sum())
+    return steps, bracketed, wrong
+
+
+def test_what_a_step_of_the_march_says_is_true_on_100_points_of_it() -> None:
+    steps, bracketed, wrong = wrong_steps()
+    assert wrong == 0
+    assert steps > 1000
+    assert bracketed > 200
+
+
+def test_it_would_not_be_with_a_band_thirty_times_narrower(monkeypatch: pytest.MonkeyPatch) -> None:
+    def narrow(*arguments, **options) -> Band:
+        band = path_error(*arguments, **options)
+        return Band(band.peak / 30, band.left / 30, band.right / 30)
+
+    monkeypatch.setattr(ray_search, "path_error", narrow)
+    assert wrong_steps()[2] > 0
+
+
 def test_with_one_hidden_layer_the_path_is_the_value_itself() -> None:
     nets, x, sign, direction = downhill("one layer path", 1, 300, 10, networks=2, inputs=3)
     ray = nets.ray(x, direction)
@@ -444,7 +508,7 @@ def test_with_one_hidden_layer_the_path_is_the_value_itself() -> None:
     layers0, layers1 = ([layer.numpy() for layer in layers] for layers in (layers0, layers1))
     band = path_error(ray.maps, ray.activation, layers0, layers1)
     assert (band.peak == 0).all()
-    path = chord_path(ray, sign.numpy(), layers0[-1], layers1[-1], values, 0.0, band.corner)
+    path = chord_path(ray, sign.numpy(), layers0[-1], layers1[-1], values, 0.0, band.corners)
     for w in (0.1, 0.37, 0.9):
         np.testing.assert_allclose(on_path(*path, values[0], w), sign * ray.at(w * end)[1], rtol=0, atol=1e-12)
 

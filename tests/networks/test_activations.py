@@ -41,12 +41,12 @@ def test_slope_and_curvature_are_bounded_and_the_bounds_are_reached(name: str) -
 def test_it_leaves_its_chord_by_no_more_than_its_bends_say(name: str) -> None:
     activation = ACTIVATIONS[name]
     p, q = 3 * torch.randn(2, 20_000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    peak, right = map(torch.from_numpy, activation.bends(p.numpy(), q.numpy()))
+    peak, left, right = map(torch.from_numpy, activation.bends(p.numpy(), q.numpy()))
     tightest = 0.0
     for theta in np.linspace(0.01, 0.99, 50):
         chord = (1 - theta) * activation.value(p) + theta * activation.value(q)
         off = (activation.value((1 - theta) * p + theta * q) - chord).abs()
-        bound = torch.minimum((1 - theta) * right, peak)
+        bound = torch.minimum(torch.minimum(theta * left, (1 - theta) * right), peak)
         assert (off <= bound + 1e-12).all()
         tightest = max(tightest, float((off / bound.clamp(min=1e-9)).max()))
     assert tightest > 0.9  # a bound much smaller would be exceeded

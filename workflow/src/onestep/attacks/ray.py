@@ -185,19 +185,25 @@ def _corners(rows: int, row: Numbers, u: Array, v: Array, amplitude: Array, more
 
 @dataclass(frozen=True)
 class Band:
-    """At theta of the way from t0 to t1, phi is known to within min(E_peak, (1 - theta) E_right); each [B, I]."""
+    """At theta of the way from t0 to t1, phi is known to within min(theta E_left, E_peak, (1 - theta) E_right); each [B, I]."""
 
     peak: Array
+    left: Array
     right: Array
 
     def at(self, theta: Array) -> Array:
         """Its half width at theta [B, I, n]."""
-        return np.minimum((1 - theta) * self.right[..., None], self.peak[..., None])
+        return np.minimum(np.minimum(theta * self.left[..., None], (1 - theta) * self.right[..., None]), self.peak[..., None])
 
     @property
-    def corner(self) -> Array:
-        """Where it bends, [B, I]; 1 where it is 0 all along."""
-        return 1 - np.divide(self.peak, self.right, out=np.zeros_like(self.peak), where=self.right > 0)
+    def corners(self) -> Array:
+        """Where it bends, [B, I, 2]: twice the same where its sides meet below the peak; 1 where it is 0 all along."""
+        sides = self.left + self.right
+        meet = np.divide(self.right, sides, out=np.ones_like(sides), where=sides > 0)
+        peak, left, right = np.minimum(self.peak, meet * self.left), self.left, self.right
+        first = np.divide(peak, left, out=np.ones_like(peak), where=left > 0)
+        last = 1 - np.divide(peak, right, out=np.zeros_like(peak), where=right > 0)
+        return np.stack([first, last], -1)
 
 
 def path_error(maps: Maps, activation: Activation, left: list[Numbers], right: list[Numbers], *, rigorous: bool = False) -> Band:
@@ -215,11 +221,11 @@ def path_error(maps: Maps, activation: Activation, left: list[Numbers], right: l
     most MARGIN / sqrt(n) of their lengths, so that the two add up nearly like orthogonal ones. `rigorous` uses nothing but the first
     and the triangle inequality. The ray's direction does know a little of W, so that the default is a margin and not a proof: the
     tests look for intervals that break it. It matters for wide layers only, where it is the smaller one.
-    All of this holds with c (1 - theta) in place of c, too: the two sides of the band. For relu the last layer's own bends are no
-    error, as the value along the chords is known; for a smooth activation they are, and add up to at most s sum(c).
+    All of this holds with c theta and c (1 - theta) in place of c, too: the two sides of the band. For relu the last layer's own bends
+    are no error, as the value along the chords is known; for a smooth activation they are, and add up to at most s sum(c).
     """
     shape = left[0].shape[:-1]
-    errors = np.zeros((2, *shape))  # peak and right
+    errors = np.zeros((3, *shape))  # peak, left and right
     cosine = np.ones(shape)  # of a deviation and the next layer's bends, at most
     for index, ((norm_bound, deviation), p, q) in enumerate(zip(maps, left, right, strict=True)):
         last = index + 1 == len(left)
@@ -239,17 +245,17 @@ def path_error(maps: Maps, activation: Activation, left: list[Numbers], right: l
         errors = gain * errors
         if last and not activation.piecewise_linear:
             errors = activation.lipschitz * errors + deviation * _bend_sums(activation, p, q, 1)
-    return Band(errors[0], errors[1])
+    return Band(*errors)
 
 
 def _bend_sums(activation: Activation, p: Numbers, q: Numbers, power: int) -> Array:
-    """Sums over the neurons of their bends between p and q [B, I, k] to a power: peak and right, [2, B, I]."""
+    """Sums over the neurons of their bends between p and q [B, I, k] to a power: peak, left and right, [3, B, I]."""
     if not activation.piecewise_linear:
         return np.array([(bend**power).sum(-1, dtype=np.float64) for bend in activation.bends(p, q)])
     place = _turning(p, q)
     bends = activation.bends(*(part.reshape(-1)[place].astype(np.float64) for part in (p, q)))
     row, rows = place // p.shape[-1], p[..., 0].size
-    return np.array([np.bincount(row, bend**power, rows) for bend in bends]).reshape(2, *p.shape[:-1])
+    return np.array([np.bincount(row, bend**power, rows) for bend in bends]).reshape(3, *p.shape[:-1])
 
 
 def _turning(p: Numbers, q: Numbers) -> Numbers:
@@ -270,12 +276,13 @@ def chord_path(
     ray: Ray, orientation: Array, p: Numbers, q: Numbers, values: tuple[Array, Array], level: Array | float, points: Array
 ) -> tuple[Array, Array]:
     """orientation * f + level if the last pre-activations went straight from p to q: the ends of its segments in (0, 1] and its values
-    there, [B, I, n]. It goes from one of `values` [B, I] to the other; `points` [B, I] are among the ends.
+    there, [B, I, n]. It goes from one of `values` [B, I] to the other; `points` [B, I, m] are among the ends.
 
     For a smooth activation, whose bends are part of the band: the chord of the values.
     """
-    shape, rows, k = points.shape, points.size, p.shape[-1]
-    start, end, points = values[0].reshape(rows), values[1].reshape(rows), points.reshape(rows, 1)
+    shape, k = points.shape[:-1], p.shape[-1]
+    start, end, points = values[0].reshape(-1), values[1].reshape(-1), points.reshape(-1, points.shape[-1])
+    rows = len(points)
     if ray.activation.piecewise_linear:
         place = _turning(p, q)
         row = place // k
@@ -287,7 +294,7 @@ def chord_path(
         ends, path = corners.path(start, slope, on, np.ones(rows), np.broadcast_to(level, shape).reshape(rows))
         path[:, -1] = end
     else:
-        ends = np.concatenate([points, np.ones((rows, 1))], -1)
+        ends = np.concatenate([np.sort(points, -1), np.ones((rows, 1))], -1)
         path = start[:, None] + ends * (end - start)[:, None]
     return ends.reshape(*shape, -1), path.reshape(*shape, -1)
 
@@ -310,7 +317,7 @@ def _between(
     """What is known of phi between t0 and t1, as parts of the way: where it may fall below 0 first (`lower`) and where it certainly has
     (`upper`), not-a-number if it does not; the band's height; whether the path is not 0 all along. Each [B, I]."""
     band = path_error(ray.maps, ray.activation, layers0, layers1, rigorous=rigorous)
-    ends, path = chord_path(ray, orientation, layers0[-1], layers1[-1], (phi0, phi1), level, band.corner)
+    ends, path = chord_path(ray, orientation, layers0[-1], layers1[-1], (phi0, phi1), level, band.corners)
     width = band.at(ends)
     lower, upper = _first_negative(ends, np.array([path - width, path + width]), phi0)
     return lower, upper, band.peak, (path != 0).any(-1)

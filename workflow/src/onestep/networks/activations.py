@@ -26,17 +26,17 @@ class Activation:
         """Whether it is relu, with one corner, at 0."""
         return self.second_derivative is None
 
-    def bends(self, p: NDArray[Any], q: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Peak and right: sigma leaves its chord from p to q, theta of the way, by at most `peak` and by at most (1 - theta) `right`.
+    def bends(self, p: NDArray[Any], q: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Peak, left, right: sigma leaves its chord from p to q, theta of the way, by at most any of peak, theta left, (1 - theta) right.
 
-        relu, of p and q with different signs (else it does not): |p| |q| / (|p| + |q|) and |p|. A smooth sigma leaves it by at most
-        theta (1 - theta) (q - p)^2 max|sigma''| / 2.
+        relu, of p and q with different signs (else it does not): |p| |q| / (|p| + |q|), |q| and |p|. A smooth sigma leaves it by at
+        most theta (1 - theta) (q - p)^2 max|sigma''| / 2.
         """
         if self.piecewise_linear:
-            right, other = np.abs(p), np.abs(q)
-            return right * other / (right + other), right
+            right, left = np.abs(p), np.abs(q)
+            return right * left / (right + left), left, right
         square = (q - p) ** 2 * (self.curvature / 2)
-        return square / 4, square
+        return square / 4, square, square
 
 
 def _gaussian_density(z: Tensor) -> Tensor:
