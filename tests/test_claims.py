@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from onestep import claims
-from onestep.claims import Claim, judge, judge_all
+from onestep.claims import Claim, Judge, judge, judge_all
 from onestep.errors import Mistake
 
 
@@ -70,3 +72,50 @@ def test_what_is_not_a_ledger_is_a_one_line_mistake(tmp_path: Path, content: str
         claims.read(file)
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------------- a paper's judge
+
+ROWS = pd.DataFrame({"width": [1, 1, 1, 2, 2], "network": [0, 0, 1, 0, 1], "input": [0, 1, 0, 0, 0]})
+NAN, ALL = float("nan"), (-np.inf, np.inf)
+
+
+def added(scale: str = "laptop", needed: int = 1, **changes: object) -> Claim:
+    paper = Judge("p", scale, ["depth", "width"], "none", needed)
+    options = {"parts": [(0.5, (0.2, 0.8))], "holds": (0.0, 1.0), "rows": ROWS, "figure": "f", "files": [Path("a")]}
+    paper.add("c", "It is so.", "1", "rule", **(options | changes))  # type: ignore[arg-type]
+    return paper.claims[0]
+
+
+def test_networks_are_counted_by_cell_and_samples_are_their_inputs() -> None:
+    claim = added()
+    assert (claim.id, claim.networks, claim.samples, claim.verdict, claim.measured, claim.interval) == (
+        "p.c",
+        4,
+        5,
+        "holds",
+        0.5,
+        (0.2, 0.8),
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scale": "smoke"},
+        {"needed": 3},
+        {"parts": []},
+        {"parts": [(NAN, (NAN, NAN))]},
+        {"parts": [(0.5, (0.2, 0.8)), (NAN, (NAN, NAN))]},
+        {"parts": [(0.5, ALL), (2.0, (1.5, 3.0))]},
+        {"rows": ROWS.iloc[:0]},
+    ],
+)
+def test_what_is_too_little_is_not_measured(changes: dict[str, object]) -> None:
+    assert added(**changes).verdict == "not measured"
+
+
+def test_a_search_never_confirms_and_its_largest_find_has_no_interval() -> None:
+    found = added(parts=[(0.5, (0.5, 0.5))], searched=True, needed=100)
+    assert (found.verdict, found.interval) == ("not contradicted", None)
+    assert added(parts=[(1.5, (1.5, 1.5))], searched=True).verdict == "fails"

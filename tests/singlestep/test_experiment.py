@@ -154,7 +154,7 @@ def test_wide_networks_are_drawn_without_their_matrices_and_split_the_same(tmp_p
     for name, first, networks in (("whole", 0, 3), ("one", 0, 1), ("two", 1, 2)):
         experiment.sample(depth, width, [dim], first, networks, 2, 0, 20.0, "cpu", tmp_path / f"{name}.parquet")
     precision = "float32" if width >= 10_000 else "float64"
-    held = {"depth": depth, "width": width, "input_dim": dim, "how": f"matrix-free, {precision}"}
+    held = {"widths": [width] * depth, "input_dim": dim, "how": f"matrix-free, {precision}"}
     assert read_certificate(tmp_path / "whole.parquet")["held"] == [held]
     whole, one, two = (records.read([tmp_path / f"{name}.parquet"]) for name in ("whole", "one", "two"))
     together = pd.concat([one, two]).sort_values(["network", "hidden_scale", "input"], ignore_index=True)

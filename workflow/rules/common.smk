@@ -59,9 +59,13 @@ def setting(path):
     return lookup(path, within=config)
 
 
-def gpu_hint():
-    """1 where there is a GPU and the configuration may use it, so that the profile's `gpu=1` lets one such job run at a time; else 0."""
-    return int(config["device"] != "cpu" and shutil.which("nvidia-smi") is not None)
+def gpu_hint(wildcards):
+    """1 where there is a GPU that the configuration lets the job use, so that the profile's `gpu=1` lets one such job run at a time; else 0.
+
+    Networks of width 10,000 and more are never formed, and stay on the CPU.
+    """
+    wide = int(wildcards.get("width", 0)) >= 10_000
+    return int(not wide and config["device"] != "cpu" and shutil.which("nvidia-smi") is not None)
 
 
 def minutes(seconds):

@@ -5,8 +5,8 @@ SINGLESTEP_FIGURES = {
     "gradient": "Figure 2b: the gradient's norm",
     "scales": "Both readings of the hidden variance",
     "law": "The half-normal law",
-    "bounds": "Proposition 3: explicit bounds",
-    "fixed_step": "Theorem 2: the fixed step and the gradient's change",
+    "bounds": "Propositions 1 and 3: explicit bounds",
+    "fixed_step": "Theorems 1 and 2: the fixed step and the gradient's change",
     "universal": "One direction for all inputs",
     "variants": "Other activations, a Gaussian output layer, a bias",
     "hessian": "The norm of the Hessian",
@@ -62,7 +62,7 @@ rule singlestep_sample:
     resources:
         mem_mb=sampling_memory,
         runtime=lambda wildcards: minutes(sampling_seconds(wildcards)),
-        gpu=gpu_hint(),
+        gpu=gpu_hint,
         seconds=sampling_seconds,
     params:
         # Params, not wildcards, make the key under which the cache finds a result.
@@ -97,7 +97,7 @@ rule singlestep_universal:
     resources:
         mem_mb=2000,
         runtime=lambda wildcards: minutes(sampling_seconds(wildcards)),
-        gpu=gpu_hint(),
+        gpu=gpu_hint,
         seconds=sampling_seconds,
     params:
         width=lambda wildcards: int(wildcards.width),
@@ -130,7 +130,7 @@ rule singlestep_fixed:
     resources:
         mem_mb=2000,
         runtime=lambda wildcards: minutes(sampling_seconds(wildcards)),
-        gpu=gpu_hint(),
+        gpu=gpu_hint,
         seconds=sampling_seconds,
     params:
         activation=lambda wildcards: wildcards.activation,
@@ -163,7 +163,7 @@ rule singlestep_variants:
     resources:
         mem_mb=2000,
         runtime=lambda wildcards: minutes(sampling_seconds(wildcards)),
-        gpu=gpu_hint(),
+        gpu=gpu_hint,
         seconds=sampling_seconds,
     params:
         variant=lambda wildcards: wildcards.variant,
@@ -196,7 +196,7 @@ rule singlestep_hessian:
     resources:
         mem_mb=3000,
         runtime=minutes(600 if SCALE == "paper" else 60),
-        gpu=gpu_hint(),
+        gpu=gpu_hint,
         seconds=setting(f"{SINGLESTEP}/hessian_networks") * setting(f"{SINGLESTEP}/hessian_dims")[-1] ** 3 * 5e-9 + 2,
     params:
         activation=lambda wildcards: wildcards.activation,

@@ -89,13 +89,13 @@ class Judge:
         search can refute a claim about all points, from any number of networks, and never confirm it; a supremum found by a search has
         no interval (its two ends are the estimate).
         """
-        verdict, decides = judge_all([interval for _, interval in parts], holds) if parts else ("not measured", 0)
-        measured, interval = parts[decides] if parts else (np.nan, (np.nan, np.nan))
-        finite = bool(np.isfinite([measured, *interval]).all())
+        finite = bool(parts) and bool(np.isfinite([(estimate, *interval) for estimate, interval in parts]).all())
+        verdict, decides = judge_all([interval for _, interval in parts], holds) if finite else ("not measured", 0)
+        measured, interval = parts[decides] if finite else (np.nan, (np.nan, np.nan))
         cell = [column for column in self.cell if column in rows]
         networks = rows.groupby(cell)["network"].nunique()
         few = not searched and (networks.empty or networks.min() < (needed or self.needed))
-        if self.scale == "smoke" or not finite or few:
+        if self.scale == "smoke" or few:
             verdict = "not measured"
         elif searched and verdict == "holds":
             verdict = "not contradicted"
@@ -105,7 +105,7 @@ class Judge:
                 paper=self.paper,
                 statement=statement,
                 published=published,
-                measured=measured if np.isfinite(measured) else None,
+                measured=measured if finite else None,
                 interval=None if not finite or (searched and interval[0] == interval[1]) else interval,
                 verdict=verdict,
                 rule=rule,

@@ -108,7 +108,9 @@ class SinglestepScales(Strict):
 
     smoke: SinglestepSizes = Field(description="Everything once, tiny: too small to judge a claim.")
     laptop: SinglestepSizes = Field(description="Every cell of the published grid up to the widths named here, with fewer samples.")
-    paper: SinglestepSizes = Field(description="At least the published 10,000 samples in each cell, spread over more networks.")
+    paper: SinglestepSizes = Field(
+        description="More networks: from k = 10,000 on the published 10,000 samples of a cell are fewer, each from a network of its own."
+    )
 
 
 class Singlestep(Strict):
@@ -124,7 +126,7 @@ class Singlestep(Strict):
     fixed_step_constant: float = Field(
         gt=0,
         allow_inf_nan=False,
-        description="C4 of Theorem 2, which the paper leaves open: the step C4 sqrt(log(1/gamma)) / ||grad f||^2.",
+        description="C3 of Theorem 1 and C4 of Theorem 2, which the paper leaves open: the step C4 sqrt(log(1/gamma)) / ||grad f||^2.",
     )
     universal_reach: float = Field(
         gt=0,
@@ -234,7 +236,7 @@ class BenchmarkScales(Strict):
     """The grids of the benchmarks, by scale."""
 
     smoke: BenchmarkSizes = Field(description="Everything once, tiny.")
-    laptop: BenchmarkSizes = Field(description="About a minute on one core.")
+    laptop: BenchmarkSizes = Field(description="A few minutes, with no other job beside it.")
     paper: BenchmarkSizes = Field(description="The same for longer, and dense networks of more memory.")
 
 
@@ -247,7 +249,9 @@ class Benchmarks(Strict):
 class Config(Strict):
     """The science: what is sampled, how often, at which scale. How it runs is in `profiles/`."""
 
-    scale: Scale = Field(description="smoke: everything once, tiny; laptop: every figure and claim; paper: the published sample sizes.")
+    scale: Scale = Field(
+        description="smoke: everything once, tiny; laptop: every figure and claim; paper: about the published sample sizes, or more."
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(description="The root of every random stream.")
     device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Where networks are evaluated: auto, cpu, cuda or cuda:N.")
     data_source: DataSource = Field(

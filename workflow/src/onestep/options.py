@@ -70,7 +70,7 @@ def networks(parser: argparse.ArgumentParser) -> None:
 
 
 def sampling(parser: argparse.ArgumentParser) -> None:
-    """Options of every command that samples random networks."""
+    """Options of commands that sample networks of one width."""
     parser.add_argument("--width", type=whole_number(1), required=True, help="width k of every hidden layer")
     parser.add_argument("--input-dim", type=whole_number(1), required=True, nargs="+", help="input dimensions d")
     networks(parser)

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -85,8 +85,8 @@ def _experiment(files: Sequence[Path], digests: Mapping[str, str]) -> dict[str, 
         for cell in born.get("held", []):
             how = re.sub(r"^\d+ of \d+ matrices", "some matrices", cell["how"])
             group = held.setdefault(how, {"cells": set(), "widths": set(), "dims": set()})
-            group["cells"].add((born["parameters"].get("variant"), cell["depth"], cell["width"], cell["input_dim"]))
-            group["widths"].add(cell["width"])
+            group["cells"].add((born["parameters"].get("variant"), *cell["widths"], cell["input_dim"]))
+            group["widths"].update(cell["widths"] or [0])
             group["dims"].add(cell["input_dim"])
         parameters.append(born["parameters"])
     rows = pd.concat(parts, ignore_index=True)
@@ -144,7 +144,7 @@ def _facts(
         "scale": _one((claim.scale for claim in judged), "the scale", ledger),
         "seed": _one((born["seed"] for born in certificates), "the seed of the records", ledger),
         "data_used": sorted({claim.data for claim in judged}),
-        "verdicts": {name: verdicts[name] for name in get_args(claims.Verdict)},
+        "verdicts": {name: verdicts[name] for name in claims.VERDICTS},
         "experiments": _experiments(records, digests),
         "datasets": [
             {

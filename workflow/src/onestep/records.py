@@ -35,7 +35,7 @@ def read(paths: Iterable[Path]) -> pd.DataFrame:
         except pa.ArrowInvalid:
             raise Mistake(f"{path}: not a readable Parquet file; remove it and make it again") from None
     if not tables:
-        raise Mistake("no record files were given; name at least one with --records")
+        raise Mistake("no record files were given; name at least one")
     try:
         frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
         return frame

@@ -88,7 +88,7 @@ class Rays:
 
     rays: int = 0
     unresolved: int = 0
-    held: dict[tuple[int, int, int], str] = field(default_factory=dict)  # by depth, width, dimension
+    held: dict[Shape, str] = field(default_factory=dict)
 
     def count(self, nets: RandomNetwork, wanted: slice, roots: Roots) -> None:
         """Adds the rays of a block."""
@@ -96,13 +96,13 @@ class Rays:
         self.unresolved += int((roots.unresolved[wanted] > 0).sum())
         free = sum(nets.matrix_free)
         how = "dense" if free == 0 else "matrix-free" if free == nets.depth else f"{free} of {nets.depth} matrices matrix-free"
-        cell = (nets.depth, max(nets.shape.widths, default=0), nets.shape.dim)
-        self.held[cell] = f"{how}, {str(nets.output.dtype).removeprefix('torch.')}"
+        where = "" if nets.output.device.type == "cpu" else f" on {nets.output.device}"
+        self.held[nets.shape] = f"{how}{where}, {str(nets.output.dtype).removeprefix('torch.')}"
 
     @property
     def certified(self) -> dict[str, Any]:
         """The same for a certificate."""
-        held = [dict(zip(("depth", "width", "input_dim"), cell, strict=True)) | {"how": how} for cell, how in self.held.items()]
+        held = [{"widths": list(shape.widths), "input_dim": shape.dim, "how": how} for shape, how in self.held.items()]
         return {"rays": self.rays, "unresolved": self.unresolved, "held": held}
 
 

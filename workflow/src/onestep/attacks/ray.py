@@ -45,7 +45,7 @@ class Roots:
 
 Maps = tuple[tuple[Array, float], ...]
 """What the march knows of the random matrix behind each hidden layer, the output weights last: a bound on its operator norm, [B],
-and the standard deviation of its entries."""
+and the standard deviation of its entries; of the output weights the size of the largest."""
 
 
 class Ray(Protocol):
@@ -85,8 +85,8 @@ def two_layer_roots(u: Tensor, v: Tensor, amplitude: Tensor, cap: float, guess: 
     those further out. The result is the same for any guess, up to rounding.
     """
     shape = np.broadcast_shapes(u.shape, v.shape, amplitude.shape)
-    ends = np.full(shape[:-1], cap) if guess is None else np.minimum(1.25 * _numbers(guess.double()), cap)
-    u_rows, v_rows, amplitudes = (_numbers(part.expand(shape)).reshape(-1, shape[-1]) for part in (u, v, amplitude))
+    ends = np.full(shape[:-1], cap) if guess is None else np.minimum(1.25 * _to_numpy(guess.double()), cap)
+    u_rows, v_rows, amplitudes = (_to_numpy(part.expand(shape)).reshape(-1, shape[-1]) for part in (u, v, amplitude))
     root, status = _two_layer_roots(u_rows, v_rows, amplitudes, ends.reshape(-1), cap)
     t, outcome = (torch.from_numpy(part.reshape(shape[:-1])).to(u.device) for part in (root, status))
     zeros = torch.zeros_like(outcome)
@@ -124,8 +124,8 @@ def _two_layer_roots(u: Numbers, v: Numbers, amplitude: Numbers, last: Array, ca
     return root, status
 
 
-def _numbers(part: Tensor) -> Numbers:
-    """The same as an array of NumPy, which has less to say about each of many small operations."""
+def _to_numpy(part: Tensor) -> Numbers:
+    """The same for NumPy, whose small operations cost less: without a copy on the CPU, by one from a GPU."""
     return part.cpu().numpy()
 
 
@@ -287,7 +287,7 @@ def chord_path(
         place = _turning(p, q)
         row = place // k
         u, w = (part.reshape(-1)[place].astype(np.float64) for part in (p, q))
-        amplitude = orientation.reshape(rows)[row] * _numbers(ray.output)[row // shape[1], place % k]
+        amplitude = orientation.reshape(rows)[row] * _to_numpy(ray.output)[row // shape[1], place % k]
         corners = _corners(rows, row, u, w - u, amplitude, points)
         on = _outputs(p, q, 0.0, ray.activation).reshape(rows) - (corners.turn > 0).sum(-1)
         slope = end - start - (corners.intercept + corners.slope).sum(-1)
@@ -340,19 +340,22 @@ def first_roots(
     where phi runs into 0 without crossing it, as it does where the last neuron of a narrow network dies.
     """
     shape, device = sign.shape, sign.device
-    orientation: Array = _numbers(sign.double())
-    raised: Array = np.full(shape, level if isinstance(level, float) else _numbers(level))
+    orientation: Array = _to_numpy(sign.double())
+    raised: Array = np.full(shape, level if isinstance(level, float) else _to_numpy(level))
     found_t, found_status = np.full(shape, np.nan), np.zeros(shape, dtype=np.int64)
     evaluations, unresolved = np.ones(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
 
     def seen(layers: list[Tensor], value: Tensor) -> tuple[list[Numbers], Array]:
-        return [_numbers(layer) for layer in layers], orientation * _numbers(value) + raised
+        return [_to_numpy(layer) for layer in layers], orientation * _to_numpy(value) + raised
 
     def look(t: Array) -> tuple[list[Numbers], Array]:
-        return seen(*ray.at(torch.from_numpy(t).to(device)))
+        layers, phi = seen(*ray.at(torch.from_numpy(t).to(device)))
+        if not np.isfinite(phi).all():
+            raise ValueError("a value along the ray is not a finite number: the network's weights or its direction are not")
+        return layers, phi
 
     t0 = np.zeros(shape)
-    t1 = np.full(shape, 0.05 * cap) if guess is None else (OVERSHOOT * _numbers(guess.double())).clip(1e-6 * cap, cap)
+    t1 = np.full(shape, 0.05 * cap) if guess is None else (OVERSHOOT * _to_numpy(guess.double())).clip(1e-6 * cap, cap)
     layers0, phi0 = seen(*ray.origin)
     layers1, phi1 = look(t1)
     relative_error, resolution = RELATIVE_ERROR[ray.output.dtype], RESOLUTION[ray.output.dtype]

@@ -28,6 +28,8 @@ def first_sign_change(
     sign to change.
     """
     value = origin[1]
+    if not bool(value.isfinite().all()):
+        raise ValueError("a value of the network is not a finite number: its weights or its inputs are not")
     sign = signs(value)
     ray = nets.ray(x, -sign[..., None] * direction, origin)
     fall = value.abs() if level is None else value.abs() + level

@@ -136,7 +136,7 @@ def bottleneck(cells: pd.DataFrame, constants: pd.DataFrame, changes: pd.DataFra
         _line(axes[1], here["bottleneck"], here, "perturbation", color=colours["switched"], linestyle=styles[depth])
         _line(axes[1], here["bottleneck"] * 1.03, here, "opposite", color=colours["reached"], linestyle=styles[depth])
     _percent(axes[0])
-    ends = here[["perturbation_high", "opposite_high", "perturbation", "opposite"]].to_numpy(float)
+    ends = cells[["perturbation_high", "opposite_high", "perturbation", "opposite"]].to_numpy(float)
     axes[1].set_ylim(0, 1.15 * np.max(ends[np.isfinite(ends)], initial=1.0))
     for direction in DIRECTIONS:
         for depth in sorted(changes["depth"].unique()):

@@ -110,11 +110,12 @@ class GaussianMatrix:
         frame: Frame | None = None,
     ) -> None:
         self._generators, self._frame, self.deviation = list(generators), frame, deviation
-        # In single precision torch draws normal numbers twice as fast as NumPy, in double precision four times as slowly.
+        # In single precision torch draws normal numbers twice as fast as NumPy, in double precision four times as slowly. Its numbers,
+        # unlike NumPy's, may differ in the last bit between processors of other vector units.
         single = dtype == torch.float32
         self._fast = [torch.Generator().manual_seed(int(one.integers(2**63))) for one in generators] if single else []
-        self.rows, self.columns = rows, columns if frame is None else frame.size
-        asked, answered = (torch.empty(len(generators), 0, size, dtype=dtype) for size in (self.columns, rows))
+        sizes = (columns if frame is None else frame.size, rows)
+        asked, answered = (torch.empty(len(generators), 0, size, dtype=dtype) for size in sizes)
         self._right, self._left = _Side(asked, answered), _Side(answered, asked)
 
     def times(self, x: Tensor) -> Tensor:
@@ -134,7 +135,6 @@ class GaussianMatrix:
             self._frame,
             self.deviation,
         )
-        kept.rows, kept.columns = self.rows, self.columns
         kept._right, kept._left = self._right.only(matrices), self._left.only(matrices)
         return kept
 

@@ -62,8 +62,9 @@ class Shape:
     def matrices(self) -> list[tuple[int, int, float]]:
         """Rows, columns and deviation of W_1 .. W_L."""
         fan_in = [self.dim + self.bias, *self.widths[:-1]]
-        gains = [self.dim, *(width / self.gain for width in self.widths[:-1])]
-        return [(rows, columns, 1 / math.sqrt(gain)) for rows, columns, gain in zip(self.widths, fan_in, gains, strict=False)]
+        inverse_variances = [self.dim, *(width / self.gain for width in self.widths[:-1])]
+        sizes = zip(self.widths, fan_in, inverse_variances, strict=False)
+        return [(rows, columns, 1 / math.sqrt(inverse)) for rows, columns, inverse in sizes]
 
 
 class Matrix(Protocol):
@@ -157,9 +158,7 @@ class NetworkRay:
     slope: Tensor  # v = W_1 g   [B, I, k_1]
     hidden: tuple[Matrix, ...]  # W_2 .. W_L
     output: Tensor  # a / sqrt(k_L)   [B, k_L]
-    maps: tuple[
-        tuple[NDArray[np.float64], float], ...
-    ]  # of W_2 .. W_L and a / sqrt(k_L): bounds on their norms [B], deviations of their entries
+    maps: tuple[tuple[NDArray[np.float64], float], ...]  # of W_2 .. W_L and a / sqrt(k_L), as `attacks.ray.Maps`
     activation: Activation = ACTIVATIONS["relu"]
 
     @property
@@ -229,8 +228,10 @@ class RandomNetwork:
 
         `inputs`: how many will be looked at, on which it depends how matrices are best held (`never_formed`), unless `kind` says so.
         `room`: how many directions of the input space will be met (inputs, random directions, gradients); none: R^d itself is kept.
-        Numbers are drawn by NumPy on the CPU, so that every device sees the same networks.
+        Numbers are drawn on the CPU, so that every device sees the same networks; matrices that are never formed stay there.
         """
+        if device != "cpu" and any(never_formed(shape, inputs, kind)):
+            raise ValueError(f"networks whose matrices are never formed live on the CPU, not on {device}")
         free = never_formed(shape, inputs, kind)
         dim = shape.dim + shape.bias
         frame = Frame(dim, room + shape.bias if free and free[0] and room is not None else dim, pinned=int(shape.bias))

@@ -124,7 +124,7 @@ def add(commands: Any) -> None:
     verb = verbs.add_parser("claims", help="judge the paper's claims, and write the tables that they rest on")
     evidence(verb)
     verb.add_argument("--gammas", type=probability, nargs="+", required=True, help="probabilities of failure at which bounds are checked")
-    verb.add_argument("--constant", type=positive, default=1.0, help="C4 of Theorem 2's step (default 1)")
+    verb.add_argument("--constant", type=positive, default=1.0, help="C3 of Theorem 1's step and C4 of Theorem 2's (default 1)")
     verb.add_argument("--scale", choices=("smoke", "laptop", "paper"), required=True, help="smoke is too small to judge")
     verb.add_argument("--tables", type=Path, required=True, metavar="DIR", help="where the tables go")
     out(verb, "the claims (.json)")

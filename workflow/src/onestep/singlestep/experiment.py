@@ -1,5 +1,8 @@
-"""What `singlestep` measures on random ReLU networks: the first step along the gradient that flips the sign, the universal
-direction's, and the theorems' own fixed step.
+"""What `singlestep` measures on random networks.
+
+sample: the first step along the gradient that flips the sign. variants: the same with another output layer, a bias or a smooth
+activation. universal: along one direction for all inputs. fixed: the theorems' own step. hessian: its norm, for smooth activations.
+bracket: the single step between the smallest perturbation found and a certified bound. limit: the first step at infinite width.
 
 Networks (W, a) and inputs x with ||x|| = sqrt(d) are drawn from streams named by (depth, width, dimension, index), so the
 experiments look at the same networks where these are dense; those whose matrices are never formed are others for each question.
@@ -56,7 +59,7 @@ UNIVERSAL_COLUMNS = {
     "step": "|eta|, the smallest step along -sign(f(x)) times that direction that changes the sign; null where none below the cap does",
     "perturbation_norm": "|eta| times the direction's length; null where step is",
     "fixed_value": "f at x moved by the fixed length --reach along -sign(f(x)) times that direction: one of two perturbations for all x",
-    "status": "switched, unswitched or dead",
+    "status": "switched; unswitched: no sign change below the cap; dead: f(x) is 0",
 }
 FIXED_COLUMNS = {
     **_CELL,
@@ -108,22 +111,36 @@ class _Block:
 
 
 def _sampled(
-    shapes: Sequence[Shape], first: int, networks: int, inputs: int, seed: int, device: str, kind: Kind = "auto", axes: int | None = None
+    shapes: Sequence[Shape],
+    first: int,
+    networks: int,
+    inputs: int,
+    seed: int,
+    device: str,
+    kind: Kind = "auto",
+    axes: int | None = None,
+    looks: int | None = None,
+    precise: bool = False,
 ) -> Iterator[_Block]:
-    """Every block of every cell. `axes`: how many directions of the input space the experiment meets; 2 an input where not given."""
+    """Every block of every cell.
+
+    `axes`: how many directions of the input space the experiment meets; 2 an input where not given. `looks`: for how many points'
+    questions the program chooses how matrices are held; `inputs` where not given. `precise`: in double precision at every width.
+    """
+    looks = looks or inputs
     for shape in shapes:
-        sampling.require_memory(shape, inputs, kind)
+        sampling.require_memory(shape, looks, kind)
     progress = sampling.Progress(len(shapes))
     for shape in shapes:
         progress.cell()
         width = max(shape.widths, default=shape.dim)
-        dtype = torch.float32 if width >= SINGLE_PRECISION_WIDTH else torch.float64
-        on = "cpu" if any(never_formed(shape, inputs, kind)) else device
-        for block, wanted in sampling.blocks(numbers_held(shape, inputs, kind), first, networks):
+        dtype = torch.float32 if width >= SINGLE_PRECISION_WIDTH and not precise else torch.float64
+        on = "cpu" if any(never_formed(shape, looks, kind)) else device
+        for block, wanted in sampling.blocks(numbers_held(shape, looks, kind), first, networks):
             progress.say(block.start + wanted.start - first, networks)
             cell = ("singlestep", len(shape.widths), shape.widths[0] if shape.widths else 0, shape.dim)
             generators = [stream(seed, *cell, "network", i) for i in block]
-            nets = RandomNetwork.sample(generators, shape, kind=kind, inputs=inputs, room=axes or 2 * inputs, dtype=dtype, device=on)
+            nets = RandomNetwork.sample(generators, shape, kind=kind, inputs=looks, room=axes or 2 * inputs, dtype=dtype, device=on)
             x = nets.inputs([stream(seed, *cell, "inputs", i) for i in block], inputs)
             yield _Block(block, wanted, nets, x, cell)
 
@@ -279,7 +296,8 @@ def fixed(
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
     parts = []
     shapes = [Shape(dim, (width,), activation) for dim in input_dims]
-    for block in _sampled(shapes, first, networks, inputs, seed, device, axes=inputs * (3 + 2 * len(coefficients))):
+    points = inputs * (1 + 2 * len(coefficients))
+    for block in _sampled(shapes, first, networks, inputs, seed, device, axes=points + 2 * inputs, looks=points):
         nets, x = block.nets, block.x
         value, gradient = nets.value_and_gradient(x)
         sign, norm = signs(value), gradient.norm(dim=-1)
@@ -320,7 +338,7 @@ def hessian(
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
     parts = []
     shapes = [Shape(dim, (ratio * dim,), activation) for dim in input_dims for ratio in ratios]
-    for block in _sampled(shapes, first, networks, 1, seed, device, "dense"):
+    for block in _sampled(shapes, first, networks, 1, seed, device, "dense", precise=True):
         nets = block.nets
         (preactivation,), value = nets.forward(block.x)
         second = ACTIVATIONS[activation].second_derivative
@@ -344,7 +362,7 @@ def bracket(width: int, input_dims: Sequence[int], first: int, networks: int, se
     """What the single step loses: beside it the smallest l2 perturbation found, and a certified bound below all of them."""
     parameters = {key: value for key, value in locals().items() if key != "out"}
     parts = []
-    for block in _sampled([Shape(dim, (width,)) for dim in input_dims], first, networks, 1, seed, "cpu", "dense"):
+    for block in _sampled([Shape(dim, (width,)) for dim in input_dims], first, networks, 1, seed, "cpu", "dense", precise=True):
         nets, x = block.nets, block.x
         value, gradient, origin = _at(block)
         norm = gradient.norm(dim=-1)

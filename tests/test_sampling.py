@@ -1,0 +1,56 @@
+"""Blocks, rows and what certificates say of how networks were held."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from onestep import records, sampling
+from onestep.attacks.ray import Roots
+from onestep.networks.random_relu import RandomNetwork, Shape
+from onestep.seeds import stream
+
+
+@pytest.mark.parametrize(("first", "networks"), [(0, 200), (70, 1), (63, 2), (128, 64), (5, 300)])
+def test_blocks_hold_each_wanted_network_once_and_lie_where_a_whole_run_has_them(first: int, networks: int) -> None:
+    numbers = 2**15  # 64 networks at a time
+    got = [(block, list(block)[wanted]) for block, wanted in sampling.blocks(numbers, first, networks)]
+    assert [index for _, indices in got for index in indices] == list(range(first, first + networks))
+    assert all(block.start % 64 == 0 and len(block) == 64 for block, _ in got)
+
+
+def test_large_networks_come_one_by_one_and_small_ones_not_by_thousands() -> None:
+    assert sampling.block_size(1e12) == 1
+    assert sampling.block_size(0) == sampling.block_size(1) == 64
+
+
+def test_rows_are_the_wanted_networks_and_every_entry_behind_them() -> None:
+    value = torch.arange(12, dtype=torch.float32).view(4, 3)
+    frame = sampling.rows(range(8, 12), slice(1, 3), {"depth": 2, "value": value, "norm": value[:, 0].numpy(), "word": value > 5})
+    assert frame.to_dict("list") == {
+        "network": [9, 9, 9, 10, 10, 10],
+        "depth": [2] * 6,
+        "value": [3, 4, 5, 6, 7, 8],
+        "norm": [3, 3, 3, 6, 6, 6],
+        "word": [False] * 3 + [True] * 3,
+    }
+    assert frame["value"].dtype == frame["norm"].dtype == np.float64
+
+
+def test_a_certificate_tells_shapes_of_the_same_widest_layer_apart_and_counts_rays(tmp_path: Path) -> None:
+    rays = sampling.Rays()
+    one = torch.ones(2, 1)
+    for narrow in (3, 5):
+        nets = RandomNetwork.sample([stream(0, "held", i) for i in range(2)], Shape(4, (20, narrow, 20)), kind="dense")
+        rays.count(nets, slice(0, 1), Roots(one, one.long(), one.long(), torch.tensor([[1], [1]])))
+    frame = sampling.rows(range(2), slice(None), {"value": one})
+    columns = {"network": "which", "value": "f(x)"}
+    sampling.write(tmp_path / "r.parquet", [frame], columns, "onestep.sampling", {"seed": 0}, rays=rays)
+    born = json.loads(pq.read_schema(tmp_path / "r.parquet").metadata[b"provenance"])
+    assert (born["rays"], born["unresolved"]) == (2, 2)
+    assert [cell["widths"] for cell in born["held"]] == [[20, 3, 20], [20, 5, 20]]
+    assert {cell["how"] for cell in born["held"]} == {"dense, float64"}
+    assert records.read([tmp_path / "r.parquet"])["network"].tolist() == [0, 1]
