@@ -100,7 +100,7 @@ def test_doctored_records_fail(recorded: Records, tmp_path: Path, ledger: dict[s
         },
     )
     failing = {name for name, entry in spoilt.items() if entry["verdict"] == "fails"}
-    assert failing == set(ledger) - {"law.vanishing-depth"} | (failing & {"law.vanishing-depth"})
+    assert failing >= set(ledger) - {"law.vanishing-depth"}
     for claim in ("lemma2.2.gradient", "lemma2.2.value", "lemma2.3.radius", "lemma2.5.small", "lemma2.8.worst", "lemma3.2.angle"):
         assert ledger[claim]["verdict"] != "fails", claim
 
