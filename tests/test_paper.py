@@ -182,7 +182,7 @@ def test_one_scale_for_the_whole_paper(run: dict[str, Any], tmp_path: Path) -> N
 
 
 def test_verdicts_are_never_typed_but_read(run: dict[str, Any], tmp_path: Path) -> None:
-    """One other verdict is another paper, whichever of the five it is, and a ledger without claims that the text quotes does not stop it."""
+    """Each verdict makes another paper; a ledger without claims that the text quotes does not stop it."""
     ledger = json.loads(run["ledger"].read_text())
     ledger["claims"] = ledger["claims"][:7]
     papers = set()
