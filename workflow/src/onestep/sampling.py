@@ -53,11 +53,11 @@ class Progress:
         """The next cell begins."""
         self._cell += 1
 
-    def say(self, done: int, networks: int) -> None:
+    def say(self, done: int, networks: int, what: str = "network") -> None:
         """Says it, unless it was said just before."""
         if time.perf_counter() - self._last > 5:
             self._last = time.perf_counter()
-            print(f"cell {self._cell} of {self._cells}: network {done} of {networks}", file=sys.stderr, flush=True)
+            print(f"cell {self._cell} of {self._cells}: {what} {done:,} of {networks:,}", file=sys.stderr, flush=True)
 
 
 def words(codes: Tensor, of: Sequence[str] = STATUS) -> Any:

@@ -146,6 +146,7 @@ class NearInit:
                 saved = time.perf_counter()
         return training, "epochs"
 
+    @np.errstate(over="ignore", invalid="ignore")  # what diverges is told by `run`
     def epoch(self, training: Training) -> None:
         """Goes through all images once, or to where the last ball is left."""
         order = self.order(training.steps // len(self.x))

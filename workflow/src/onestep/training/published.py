@@ -27,6 +27,7 @@ class Ended:
     outside: bool  # whether it ended because the ball was left
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what diverges is told
 def train(
     weights: Array, signs: Array, x: Array, y: Precise, *, output_bias: float, lr: float, radii: Sequence[float], epochs: int
 ) -> list[Ended]:

@@ -1,0 +1,107 @@
+"""Trained networks and their first steps: against a scan of the network itself, with everything recomputed by NumPy."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from onestep import records
+from onestep.errors import Mistake
+from onestep.lazy import experiment, models
+from onestep.lazy.models import UNCONSTRAINED
+
+from .conftest import RADII, SIDES, WIDTH, settings
+
+
+@pytest.fixture(scope="module")
+def attacked(trained: Path, images: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    out = tmp_path_factory.mktemp("attacked") / "attack.parquet"
+    experiment.attack(trained, None, None, out)
+    return records.read([out])
+
+
+def value(model: models.Model, x: np.ndarray) -> np.ndarray:
+    """f at rows of x, from the model's file alone, in double precision."""
+    W, a = model.weights.astype(float), model.signs.astype(float)
+    return np.maximum(x @ W.T, 0) @ a / np.sqrt(len(a)) + model.output_bias
+
+
+@pytest.mark.parametrize("folder", ["trained", "published"])
+def test_steps_are_the_first_of_20_000_points_at_which_the_prediction_flips(
+    folder: str, request: pytest.FixtureRequest, images: Path, tmp_path: Path
+) -> None:
+    where: Path = request.getfixturevalue(folder)
+    experiment.attack(where, images, 20, tmp_path / "a.parquet")
+    frame = records.read([tmp_path / "a.parquet"])
+    for file in where.glob("**/*.safetensors"):
+        model = models.read(file)
+        setting = models.setting_of(model)
+        x = models.images(setting, images).test_x.astype(float)
+        mine = frame[(frame["c0"] == model.c0) & (frame["input_dim"] == setting.side**2)]
+        assert len(mine) == 20
+        for row in mine.itertuples():
+            point = x[row.input]
+            W = model.weights.astype(float)
+            gradient = (model.signs * (W @ point > 0)) @ W / np.sqrt(WIDTH)
+            if setting.bias != "none":
+                gradient[0] = 0
+            f = float(value(model, point[None])[0])
+            assert row.value == pytest.approx(f, rel=1e-4, abs=1e-6)
+            assert row.gradient_norm == pytest.approx(np.linalg.norm(gradient), rel=1e-5)
+            grid = np.linspace(0, 1.3 * row.step, 20_001)
+            phi = value(model, point - np.sign(f) * grid[:, None] * gradient) * np.sign(f)
+            first = grid[int((phi < 0).argmax())]
+            # f is good to about 1e-7 in single precision.
+            assert row.step == pytest.approx(first, rel=2e-4, abs=1e-6 / row.gradient_norm**2)
+            assert row.perturbation_norm == pytest.approx(row.step * row.gradient_norm, rel=1e-6)
+
+
+def test_rows_say_what_was_trained(attacked: pd.DataFrame, images: Path) -> None:
+    names = "c0 width input_dim run input value gradient_norm step perturbation_norm input_norm correct status"
+    assert " ".join(attacked).startswith(names)
+    assert set(attacked["c0"]) == {*RADII, UNCONSTRAINED}
+    assert set(attacked["input_dim"]) == {side**2 for side in SIDES}
+    assert np.allclose(attacked["input_norm"], 1, atol=1e-6)
+    count = len(models.images(settings()[0], images).test_y)
+    assert (attacked.groupby(["c0", "input_dim"]).size() == count).all()
+    assert attacked.groupby("c0")["correct"].mean()[UNCONSTRAINED] > 0.95
+
+
+def test_the_weights_kept_lie_inside_their_ball_and_those_of_the_authors_code_outside(trained: Path, published: Path) -> None:
+    for folder, inside in ((trained, True), (published, False)):
+        for file in folder.glob("**/*.safetensors"):
+            model = models.read(file)
+            start, signs, output_bias = models.start(models.setting_of(model))
+            assert np.array_equal(model.signs, signs)
+            assert model.output_bias == output_bias
+            farthest = np.linalg.norm(model.weights.astype(float) - start, axis=1).max() * np.sqrt(WIDTH)
+            if model.c0 != UNCONSTRAINED:
+                assert (farthest <= model.c0 * (1 + 1e-5)) == inside
+                assert model.info["stop"] == "left"
+
+
+def test_norm_radii_and_protocol_do_not_change_the_start() -> None:
+    one, other = settings()[0], settings(unit_norm=False, bias="zero", protocol="as_published")[0]
+    assert np.array_equal(models.start(one)[0], models.start(other)[0][:, 1:])
+    assert not models.start(other)[0][:, 0].any()
+
+
+def test_the_same_weights_whichever_other_radii_are_asked_for(trained: Path, images: Path, tmp_path: Path) -> None:
+    experiment.train(settings()[:1], RADII[:1], images, tmp_path / "alone")
+    name = Path(f"side-{SIDES[0]}") / models.name(RADII[0])
+    assert np.array_equal(models.read(tmp_path / "alone" / name).weights, models.read(trained / name).weights)
+
+
+def test_mistakes_are_one_line(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match="ascending order, each once"):
+        experiment.train(settings(), [4.0, 2.0], images, tmp_path / "m")
+    with pytest.raises(Mistake, match="images are only made smaller"):
+        experiment.train([models.Setting("mnist-0-1", 29, WIDTH, 0, 1)], [2.0], images, tmp_path / "m")
+    with pytest.raises(Mistake, match="holds mnist-0-1, not cifar10"):
+        experiment.train([models.Setting("cifar10", 5, WIDTH, 0, 1)], [2.0], images, tmp_path / "m")
+    with pytest.raises(Mistake, match="holds no models"):
+        experiment.attack(tmp_path, None, None, tmp_path / "a.parquet")
+    with pytest.raises(Mistake, match="diverged"):
+        experiment.train(settings(lr=1e40), RADII, images, tmp_path / "m")
+    assert not list(tmp_path.rglob("*.safetensors"))

@@ -1,0 +1,178 @@
+"""The networks of `lazy`: where their training starts, how it goes, and the files that hold them.
+
+f(x) = sum_s a_s relu(<w_s, x> + b_s) / sqrt(m) + c with a = +-1 fixed and w_s0 ~ N(0, I_d); b and c are 0 without a bias. A hidden bias
+is one more input that is always 1, the first coordinate here, and is trained like the others.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from onestep import memory
+from onestep.data import binary, prepare
+from onestep.errors import Mistake
+from onestep.provenance import certificate, whole
+from onestep.sampling import Progress
+from onestep.seeds import stream
+from onestep.training import near_init, published
+
+Array = NDArray[np.float32]
+Protocol = Literal["corrected", "as_published"]
+Bias = Literal["none", "torch", "normal", "zero"]
+"""How hidden biases start: there are none; uniform on +-1/sqrt(d) as torch has them; N(0, 1); 0."""
+
+UNCONSTRAINED = float("inf")
+"""The C0 of a training that no ball ends."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained, and how. The starting weights depend on dataset, side, width, run and seed alone."""
+
+    dataset: str
+    side: int
+    width: int
+    run: int
+    seed: int
+    unit_norm: bool = True
+    bias: Bias = "none"
+    protocol: Protocol = "corrected"
+    lr: float = 0.1
+    epochs: int = 100
+    learned: float = 1e-3  # the mean loss of an epoch at which a training that no ball ends does
+
+    def stream(self, what: str, *more: int) -> np.random.Generator:
+        """The random stream of the network's part `what`."""
+        return stream(self.seed, "lazy", self.dataset, self.side, self.width, self.run, what, *more)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Vectors [n, d] (with a bias [n, 1 + d], the first coordinate 1), and labels +-1."""
+
+    train_x: Array
+    train_y: NDArray[np.float64]
+    test_x: Array
+    test_y: NDArray[np.float64]
+    info: dict[str, Any]
+
+
+def images(setting: Setting, file: Path) -> Images:
+    """The images of a prepared data set at the setting's side."""
+    arrays, info = prepare.read(file)
+    if info["dataset"] != setting.dataset:
+        raise Mistake(f"{file}: holds {info['dataset']}, not {setting.dataset}; name the file of that data set with --images")
+
+    def vectors(part: str) -> Array:
+        flat = binary.flat(binary.resized(arrays[f"{part}_x"], setting.side, resizing(setting)), setting.unit_norm)
+        return flat if setting.bias == "none" else np.concatenate([np.ones((len(flat), 1), np.float32), flat], 1)
+
+    return Images(vectors("train"), arrays["train_y"].astype(float), vectors("test"), arrays["test_y"].astype(float), info)
+
+
+def resizing(setting: Setting) -> binary.Method:
+    """How images are made smaller: the text says downsampled, the authors' code is bilinear without antialiasing."""
+    return "area" if setting.protocol == "corrected" else "bilinear"
+
+
+def start(setting: Setting, channels: int = 1) -> tuple[Array, Array, float]:
+    """W_0 [m, d] (with a bias [m, 1 + d]), a [m] and the output bias c."""
+    dim = setting.side**2 * channels
+    weights = setting.stream("weights").standard_normal((setting.width, dim), dtype=np.float32)
+    signs = setting.stream("signs").choice(np.array([-1, 1], np.float32), setting.width)
+    if setting.bias == "none":
+        return weights, signs, 0.0
+    draw = setting.stream("bias")
+    biases = {
+        "torch": draw.uniform(-1, 1, setting.width) / dim**0.5,
+        "normal": draw.standard_normal(setting.width),
+        "zero": np.zeros(setting.width),
+    }[setting.bias]
+    # The authors' output layer has a bias of its own, +-1 over sqrt(m) like its weights.
+    output = float(setting.stream("output bias").choice([-1, 1])) / setting.width**0.5 if setting.protocol == "as_published" else 0.0
+    return np.concatenate([biases.astype(np.float32)[:, None], weights], 1), signs, output
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network."""
+
+    weights: Array
+    signs: Array
+    output_bias: float
+    c0: float
+    info: dict[str, Any]  # of its training, its setting and its images
+
+
+def name(c0: float) -> str:
+    """The file of the model for a C0."""
+    return f"c0-{c0:g}.safetensors"
+
+
+def write(folder: Path, setting: Setting, c0: float, weights: Array, signs: Array, output_bias: float, info: dict[str, Any]) -> None:
+    """Writes one model."""
+    born = certificate(parameters=asdict(setting) | {"c0": c0}, modules=[__name__], seed=setting.seed)
+    metadata = {"model": json.dumps(info | {"c0": c0, "output_bias": output_bias}), "provenance": json.dumps(born)}
+    with whole(folder / name(c0)) as temporary:
+        temporary.write_bytes(save({"weights": weights, "signs": signs}, metadata=metadata))
+
+
+def read(file: Path) -> Model:
+    """A model that `write` has written."""
+    try:
+        with safe_open(file, framework="numpy") as stored:
+            info = json.loads((stored.metadata() or {})["model"])
+            return Model(stored.get_tensor("weights"), stored.get_tensor("signs"), info["output_bias"], info["c0"], info)
+    except FileNotFoundError:
+        raise Mistake(f"{file}: no such model; train it with `onestep lazy train`") from None
+    except (SafetensorError, KeyError):
+        raise Mistake(f"{file}: not a model of `onestep lazy train`; remove it and train it again") from None
+
+
+def setting_of(model: Model) -> Setting:
+    """How a model was trained."""
+    return Setting(**model.info["setting"])
+
+
+def train(setting: Setting, radii: Sequence[float], file: Path, out: Path, progress: Progress) -> None:
+    """Trains one network and writes a model for every C0; `UNCONSTRAINED` is a training of its own."""
+    x = images(setting, file)
+    channels = x.train_x.shape[1] - (setting.bias != "none")
+    weights, signs, output_bias = start(setting, channels // setting.side**2)
+    memory.require(6 * weights.size, f"width {setting.width:,}, side {setting.side}")
+    shared = {"setting": asdict(setting), "images": x.info, "file": str(file)}
+    balls = [radius for radius in radii if radius != UNCONSTRAINED]
+    if setting.protocol == "as_published":
+        ended = published.train(
+            weights, signs, x.train_x, x.train_y, output_bias=output_bias, lr=setting.lr, radii=radii, epochs=setting.epochs
+        )
+        for c0, end in zip(radii, ended, strict=True):
+            how = {"stop": "left" if end.outside else "epochs", "epochs": end.epochs, "distance": end.distance}
+            write(out, setting, c0, weights + end.displacement, signs, output_bias, shared | how)
+        return
+
+    def order(epoch: int) -> NDArray[np.int64]:
+        return setting.stream("order", epoch).permutation(len(x.train_x))
+
+    def said(training: near_init.Training) -> None:
+        progress.say(training.steps, setting.epochs * len(x.train_x), "step")
+
+    for group in ([balls] if balls else []) + ([[]] if UNCONSTRAINED in radii else []):
+        near = near_init.NearInit(weights, signs, x.train_x, x.train_y, lr=setting.lr, radii=group, order=order)
+        checkpoint = out.with_name(f"{out.name}.{'balls' if group else 'free'}.checkpoint")
+        training, stop = near.run(setting.epochs, 0.0 if group else setting.learned, checkpoint, said)
+        for c0, ball in zip(group, training.left, strict=False):
+            how = {"stop": "left", "steps": ball.steps, "distance": ball.distance}
+            write(out, setting, c0, weights + ball.displacement, signs, output_bias, shared | how)
+        # A ball that was not left: the weights at the end lie inside it.
+        for c0 in group[len(training.left) :] if group else [UNCONSTRAINED]:
+            how = {"stop": stop, "steps": training.steps, "distance": float(near_init.distances(training.displacement).max())}
+            write(out, setting, c0, weights + training.displacement, signs, output_bias, shared | how)
+        checkpoint.unlink(missing_ok=True)
