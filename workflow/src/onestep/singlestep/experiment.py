@@ -119,28 +119,26 @@ def _sampled(
     device: str,
     kind: Kind = "auto",
     axes: int | None = None,
-    looks: int | None = None,
     precise: bool = False,
 ) -> Iterator[_Block]:
     """Every block of every cell.
 
-    `axes`: how many directions of the input space the experiment meets; 2 an input where not given. `looks`: for how many points'
-    questions the program chooses how matrices are held; `inputs` where not given. `precise`: in double precision at every width.
+    `axes`: how many directions of the input space the experiment meets; 2 an input where not given. `precise`: in double
+    precision at every width.
     """
-    looks = looks or inputs
     for shape in shapes:
-        sampling.require_memory(shape, looks, kind)
+        sampling.require_memory(shape, inputs, kind)
     progress = sampling.Progress(len(shapes))
     for shape in shapes:
         progress.cell()
         width = max(shape.widths, default=shape.dim)
         dtype = torch.float32 if width >= SINGLE_PRECISION_WIDTH and not precise else torch.float64
-        on = "cpu" if any(never_formed(shape, looks, kind)) else device
-        for block, wanted in sampling.blocks(numbers_held(shape, looks, kind), first, networks):
+        on = "cpu" if any(never_formed(shape, inputs, kind)) else device
+        for block, wanted in sampling.blocks(numbers_held(shape, inputs, kind), first, networks):
             progress.say(block.start + wanted.start - first, networks)
             cell = ("singlestep", len(shape.widths), shape.widths[0] if shape.widths else 0, shape.dim)
             generators = [stream(seed, *cell, "network", i) for i in block]
-            nets = RandomNetwork.sample(generators, shape, kind=kind, inputs=looks, room=axes or 2 * inputs, dtype=dtype, device=on)
+            nets = RandomNetwork.sample(generators, shape, kind=kind, inputs=inputs, room=axes or 2 * inputs, dtype=dtype, device=on)
             x = nets.inputs([stream(seed, *cell, "inputs", i) for i in block], inputs)
             yield _Block(block, wanted, nets, x, cell)
 
@@ -296,8 +294,8 @@ def fixed(
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
     parts = []
     shapes = [Shape(dim, (width,), activation) for dim in input_dims]
-    points = inputs * (1 + 2 * len(coefficients))
-    for block in _sampled(shapes, first, networks, inputs, seed, device, axes=points + 2 * inputs, looks=points):
+    # How matrices are held is chosen as for one step an input: all of them are asked about together, and cost little more.
+    for block in _sampled(shapes, first, networks, inputs, seed, device, axes=inputs * (3 + 2 * len(coefficients))):
         nets, x = block.nets, block.x
         value, gradient = nets.value_and_gradient(x)
         sign, norm = signs(value), gradient.norm(dim=-1)
