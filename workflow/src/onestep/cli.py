@@ -15,8 +15,9 @@ from onestep.multilayer import commands as multilayer
 from onestep.options import out, whole_number
 from onestep.singlestep import commands as singlestep
 
-# torch reads these once, at import: a job of this workflow is one thread, and two beside each other are slower than one each.
-os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# torch and NumPy read these once, at import (Snakemake sets them to a rule's threads): a job of this workflow computes in one thread, and
+# two beside each other are slower than one each.
+os.environ |= {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
 
 
 class _Parser(argparse.ArgumentParser):
