@@ -140,21 +140,18 @@ class GaussianMatrix:
 
     def _ask(self, questions: Tensor, here: _Side, there: _Side) -> Tensor:
         """The answers [B, r, m] to r questions [B, r, n] to each matrix; `here` is the side that asks, `there` the other one."""
-        known, rest, length = torch.bmm(questions, here.directions.mT), questions, _lengths(questions)
+        asked, transposed = here.directions, here.directions.mT
+        known, rest, length = torch.bmm(questions, transposed), questions, _lengths(questions)
         enough = DEPENDENT[questions.dtype] * length
         # Gram-Schmidt, as often as a pass takes away more than half of what is left: of a nearly dependent question one pass leaves
         # mostly what rounding made of it, and a basis that is a little less orthogonal for each such question is soon none at all.
         part, falls = known, here.count > 0
         while falls:
-            rest = (
-                torch.baddbmm(rest, part, here.directions, alpha=-1)
-                if rest is questions
-                else rest.baddbmm_(part, here.directions, alpha=-1)
-            )
+            rest = torch.baddbmm(rest, part, asked, alpha=-1) if rest is questions else rest.baddbmm_(part, asked, alpha=-1)
             before, length = length, _lengths(rest)
             falls = bool(((length < 0.5 * before) & (length > enough)).any())
             if falls:
-                part = torch.bmm(rest, here.directions.mT)
+                part = torch.bmm(rest, transposed)
                 known = known + part
         # A question of zeros or of not-a-numbers (from a dead or broken network) must not enter the basis.
         new = (length > enough) & (length < math.inf)
@@ -172,8 +169,8 @@ class GaussianMatrix:
                 directions.copy_(block[0])
                 parts = parts * block[1]
                 # Making the questions orthogonal to each other has made them a little less so to the earlier ones.
-                part = torch.bmm(directions, here.directions.mT)
-                directions.baddbmm_(part, here.directions, alpha=-1)
+                part = torch.bmm(directions, transposed)
+                directions.baddbmm_(part, asked, alpha=-1)
                 known = torch.baddbmm(known, parts, part)
             elif all_new:
                 torch.div(rest, parts, out=directions)
@@ -181,10 +178,8 @@ class GaussianMatrix:
                 directions[:], parts = (torch.where(torch.from_numpy(new), one, 0.0) for one in (rest / parts, parts))
             self._draw(images, new[:, 0, 0].nonzero()[0].tolist(), there)
             self._fix(images, directions, there)
-            answers = torch.bmm(parts, images)
-            if here.count:
-                answers.baddbmm_(known, here.images)
             here.count += count
+            answers = torch.bmm(torch.cat([known, parts], -1), here.images)
         # Not a number in, not a number out.
         return answers if all_new or np.isfinite(length).all() else torch.where(torch.from_numpy(length).isfinite(), answers, torch.nan)
 
@@ -224,5 +219,6 @@ class GaussianMatrix:
     def _fix(fresh: Tensor, directions: Tensor, there: _Side) -> None:
         """Makes of s g [B, r, m], for new directions q [B, r, n], the image P (Z'q) + (I - PP') s g; 0 stays 0 where both are."""
         if there.count:
-            fixed = torch.bmm(directions, there.images.mT) - torch.bmm(fresh, there.directions.mT)
-            fresh.baddbmm_(fixed, there.directions)
+            others = there.directions
+            fixed = torch.bmm(directions, there.images.mT).baddbmm_(fresh, others.mT, alpha=-1)
+            fresh.baddbmm_(fixed, others)
