@@ -111,9 +111,9 @@ def test_reading_other_safetensors(tmp_path: Path) -> None:
 
 def test_titles_are_for_people(prepared: list[Path]) -> None:
     infos = [prepare.read(path)[1] for path in prepared]
-    assert data_report.title(infos[0]) == "STAND-IN for MNIST 0 versus 1"
-    assert data_report.title(infos[0] | {"stand_in": False}) == "MNIST 0 versus 1"
-    assert data_report.title(infos[1]).startswith("STAND-IN for CIFAR-10 automobile, cat,")
+    assert prepare.title(infos[0]) == "STAND-IN for MNIST 0 versus 1"
+    assert prepare.title(infos[0] | {"stand_in": False}) == "MNIST 0 versus 1"
+    assert prepare.title(infos[1]).startswith("STAND-IN for CIFAR-10 automobile, cat,")
 
 
 def test_the_report_is_the_same_bytes_each_time(prepared: list[Path], tmp_path: Path) -> None:

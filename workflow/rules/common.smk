@@ -44,6 +44,8 @@ wildcard_constraints:
     variant="gaussian-output|bias|tanh|softplus|gelu",
     profile="equal|growing|shrinking|bottleneck",
     dataset="|".join(config["datasets"]),
+    kind="corrected|corrected-pixels|published|published-pixels",
+    run=r"\d+",
 
 
 def code(*modules):
@@ -238,3 +240,49 @@ onstart:
     remaining = RemainingTime(list(workflow.dag.needrun_jobs()), max(1, min(workflow.cores or 1, 64)))
     remaining.say()
     logger.addHandler(remaining)
+
+
+LAZY = f"lazy/scales/{SCALE}"
+
+
+def lazy_jobs(pattern):
+    """The files of an experiment: one for each way of training, width and run."""
+    sizes = setting(LAZY)
+    jobs = [(kind, width, sizes["runs"]) for kind in ("corrected", "corrected-pixels") for width in sizes["widths"]]
+    jobs += [(kind, width, sizes["widest_runs"]) for kind in ("corrected", "corrected-pixels") for width in sizes["widest"]]
+    jobs += [(kind, width, sizes["published_runs"]) for kind in ("published", "published-pixels") for width in sizes["published_widths"]]
+    return [
+        f"{RESULTS}/records/lazy/{pattern.format(kind=kind, width=width, run=run)}" for kind, width, runs in jobs for run in range(runs)
+    ]
+
+
+def lazy_radii(wildcards):
+    """The C0 of a job; inf: without a ball, too."""
+    every, width = setting("lazy/c0"), int(wildcards.width)
+    if width in setting(f"{LAZY}/widest"):
+        return every[:1]
+    free = wildcards.kind.startswith("corrected") and width in setting(f"{LAZY}/free_widths")
+    return every + (["inf"] if free else [])
+
+
+def lazy_epochs(wildcards):
+    """Epochs at most."""
+    return setting(f"{LAZY}/published_epochs" if wildcards.kind.startswith("published") else "lazy/epochs")
+
+
+def lazy_images(wildcards):
+    """How many test images are looked at, as an option; all where it is left out."""
+    return f"--test-images {setting(f'{LAZY}/widest_images')}" if int(wildcards.width) in setting(f"{LAZY}/widest") else ""
+
+
+def lazy_seconds(wildcards):
+    """About how long a training takes, from measured times."""
+    pixels = sum(side**2 for side in setting(f"{LAZY}/sides"))
+    epochs = {"published": 10, "published-pixels": 2, "corrected": 3, "corrected-pixels": 0.5}[wildcards.kind]
+    epochs = 0.1 if int(wildcards.width) in setting(f"{LAZY}/widest") else epochs
+    return round(2 + epochs * 2e-6 * int(wildcards.width) * pixels)
+
+
+def lazy_memory(wildcards):
+    """Megabytes: the weights of the largest network, several times."""
+    return 1000 + round(4e-5 * int(wildcards.width) * setting(f"{LAZY}/sides")[-1] ** 2)

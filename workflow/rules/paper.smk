@@ -1,5 +1,5 @@
 # From every paper's claims and figures to the paper, the ledger and Snakemake's own report.
-PAPERS = ["singlestep", "multilayer"]
+PAPERS = ["singlestep", "multilayer", "lazy"]
 
 
 rule claims:
@@ -38,6 +38,7 @@ rule figures:
         rules.data.output,
         rules.singlestep_figures.output,
         rules.multilayer_figures.output,
+        rules.lazy_figures.output,
         rules.benchmarks_figures.output if BENCHMARKED else [],
     message:
         "The figures are in results/{SCALE}/figures/."
@@ -51,22 +52,25 @@ rule typeset:
             "report/captions/data/datasets.rst",
             *expand("report/captions/singlestep/{figure}.rst", figure=SINGLESTEP_FIGURES),
             *expand("report/captions/multilayer/{figure}.rst", figure=MULTILAYER_FIGURES),
+            *expand("report/captions/lazy/{figure}.rst", figure=LAZY_FIGURES),
             "report/captions/benchmarks/matrix_free.rst",
         ],
         ledger=f"{RESULTS}/claims.json",
         tables=[
             *rules.singlestep_claims.output.tables,
             *rules.multilayer_claims.output.tables,
+            *rules.lazy_claims.output.tables,
             *(rules.benchmarks_figures.output.tables if BENCHMARKED else []),
         ],
         figures=[
             rules.data.output.figure,
             *expand(f"{RESULTS}/figures/singlestep/{{figure}}.svg", figure=SINGLESTEP_FIGURES),
             *expand(f"{RESULTS}/figures/multilayer/{{figure}}.svg", figure=MULTILAYER_FIGURES),
+            *expand(f"{RESULTS}/figures/lazy/{{figure}}.svg", figure=LAZY_FIGURES),
             *([rules.benchmarks_figures.output.figure] if BENCHMARKED else []),
         ],
         datasets=rules.data.input.datasets,
-        records=[*sum(SINGLESTEP_RECORDS.values(), []), *sum(MULTILAYER_RECORDS.values(), [])],
+        records=[*sum(SINGLESTEP_RECORDS.values(), []), *sum(MULTILAYER_RECORDS.values(), []), *sum(LAZY_RECORDS.values(), [])],
     output:
         pdf=report(
             f"{RESULTS}/paper.pdf",

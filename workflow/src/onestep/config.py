@@ -214,6 +214,48 @@ class Multilayer(Strict):
     scales: MultilayerScales = Field(description="Grids and sample sizes.")
 
 
+class LazySizes(Strict):
+    """What `lazy` trains at one scale."""
+
+    sides: Annotated[list[Count], Ascending] = Field(min_length=1, description="Images are resized to side x side: d is its square.")
+    widths: Annotated[list[Count], Ascending] = Field(min_length=1, description="Widths m at which every C0 is trained.")
+    runs: Annotated[int, Field(ge=2)] = Field(description="Runs there: starting weights and orders of the images.")
+    widest: list[Count] = Field(description="More widths, at which the smallest C0 alone is trained.")
+    widest_runs: Count = Field(description="Runs there.")
+    widest_images: Count = Field(description="Test images that are looked at there; elsewhere all of them.")
+    published_widths: Annotated[list[Count], Ascending] = Field(
+        min_length=1, description="Widths m at which the authors' own protocol is run, too."
+    )
+    published_runs: Count = Field(description="Runs of it.")
+    published_epochs: Count = Field(description="Epochs after which it ends where the ball was not left; theirs: 1,000.")
+    free_widths: Annotated[list[Count], Ascending] = Field(
+        min_length=1, description="Widths m at which the same networks are trained without a ball, too."
+    )
+
+
+class LazyScales(Strict):
+    """The grids of `lazy`, by scale."""
+
+    smoke: LazySizes = Field(description="Everything once, tiny: too small to judge a claim.")
+    laptop: LazySizes = Field(description="Every side; widths to 100,000, the C0 compared at 10,000.")
+    paper: LazySizes = Field(description="The published widths, with more runs.")
+
+
+class Lazy(Strict):
+    """The paper `lazy`: two-layer networks trained near their initialisation."""
+
+    dataset: str = Field(description="Which of the data sets is trained on.")
+    c0: Annotated[list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], Ascending] = Field(
+        min_length=1, description="Training ends when a neuron has moved by more than C0 / sqrt(m)."
+    )
+    lr: float = Field(gt=0, allow_inf_nan=False, description="Learning rate of SGD.")
+    epochs: Count = Field(description="Epochs after which training ends where the ball was not left, or not all was learned.")
+    bias: Literal["torch", "normal", "zero"] = Field(
+        description="How hidden biases start where the text has a bias (Figures 2 and 3); it does not say."
+    )
+    scales: LazyScales = Field(description="Grids.")
+
+
 class BenchmarkSizes(Strict):
     """What the benchmarks measure at one scale."""
 
@@ -267,6 +309,13 @@ class Config(Strict):
     singlestep: Singlestep = Field(description="The paper `singlestep`.")
     benchmarks: Benchmarks = Field(description="Time and memory of matrix-free networks.")
     multilayer: Multilayer = Field(description="The paper `multilayer`.")
+    lazy: Lazy = Field(description="The paper `lazy`.")
+
+    @model_validator(mode="after")
+    def _known_dataset(self) -> "Config":
+        if self.lazy.dataset not in self.datasets:
+            raise ValueError(f"lazy/dataset: there is no data set {self.lazy.dataset!r}; name one of {', '.join(self.datasets)}")
+        return self
 
 
 def _first_line(error: ValidationError, where: str) -> str:

@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from onestep import drawing
-from onestep.data.prepare import read
-from onestep.data.sources import TITLES
+from onestep.data.prepare import read, title
 from onestep.errors import Mistake
 from onestep.provenance import certificate, write_certificate, write_text
 
@@ -21,12 +20,6 @@ _ACROSS = 5  # images in a line
 _LINE = 1.12  # inches
 _CHARACTERS = 50  # of text in a line of the right column
 _HEADING = 38  # of bold text
-
-
-def title(info: dict[str, Any]) -> str:
-    """A data set's name for people, as `MNIST 0 versus 1`."""
-    name = f"{TITLES[info['images']]} {', '.join(info['negative'])} versus {', '.join(info['positive'])}"
-    return f"STAND-IN for {name}" if info["stand_in"] else name
 
 
 def _lines(info: dict[str, Any]) -> list[list[tuple[str, str]]]:

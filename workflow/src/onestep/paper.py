@@ -5,6 +5,7 @@ themselves (which data, how many records, whose code) it finds in the facts that
 """
 
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -18,8 +19,7 @@ import typst
 
 from onestep import claims
 from onestep.attacks import ray
-from onestep.data.prepare import read
-from onestep.data_report import title
+from onestep.data.prepare import read, title
 from onestep.errors import Mistake
 from onestep.networks.random_relu import NORM_SLACK
 from onestep.provenance import certificate, file_digest, read_certificate, whole, write_certificate
@@ -71,11 +71,12 @@ def _experiment(files: Sequence[Path], digests: Mapping[str, str]) -> dict[str, 
     parameters: list[dict[str, Any]] = []
     for file in files:
         names = pq.read_schema(file).names
-        if "network" not in names:
-            raise Mistake(f"{file}: it has no column `network`; only record files of experiments belong here")
-        coordinates = names[: names.index("network")]
+        network = "network" if "network" in names else "run"  # a trained network is a run
+        if network not in names:
+            raise Mistake(f"{file}: it has no column `network` or `run`; only record files of experiments belong here")
+        coordinates = names[: names.index(network)]
         inputs = ["input"] if "input" in names else []
-        part = pq.read_table(file, columns=[*coordinates, "network", *inputs]).to_pandas()
+        part = pq.read_table(file, columns=[*coordinates, network, *inputs]).to_pandas().rename(columns={network: "network"})
         parts.append(part if inputs else part.assign(input=0))  # a network of infinite width has one input
         listed.append({"job": _place(file)[2], "rows": len(parts[-1]), "digest": digests[str(file)]})
         born = read_certificate(file)
@@ -97,7 +98,8 @@ def _experiment(files: Sequence[Path], digests: Mapping[str, str]) -> dict[str, 
         "cells": len(cells),
         "networks": [int(cells["network"].min()), int(cells["network"].max())],
         "inputs": [int(cells["input"].min()), int(cells["input"].max())],
-        "grid": {name: sorted(rows[name].unique().tolist()) for name in coordinates},
+        # JSON has no infinity: a training that no ball ends is none of the grid's radii.
+        "grid": {name: [value for value in sorted(rows[name].unique().tolist()) if value != math.inf] for name in coordinates},
         "parameters": {name: value for name, value in parameters[0].items() if all(other.get(name) == value for other in parameters)},
         "code": sorted(codes),
         **{name: None if None in counts else sum(count for count in counts if count is not None) for name, counts in counted.items()},

@@ -97,3 +97,9 @@ def read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             return {name: stored.get_tensor(name) for name in stored.keys()}, info  # noqa: SIM118
     except (SafetensorError, KeyError):
         raise Mistake(f"{path}: not a prepared data set; remove it and prepare it again") from None
+
+
+def title(info: dict[str, Any]) -> str:
+    """A data set's name for people, as `MNIST 0 versus 1`."""
+    name = f"{sources.TITLES[info['images']]} {', '.join(info['negative'])} versus {', '.join(info['positive'])}"
+    return f"STAND-IN for {name}" if info["stand_in"] else name

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from onestep import sampling
 from onestep.attacks.ray import SWITCHED, UNSWITCHED, two_layer_roots
+from onestep.data.prepare import title
 from onestep.errors import Mistake
 from onestep.lazy import models
 from onestep.lazy.models import Images, Model
@@ -27,7 +28,7 @@ ATTACK_COLUMNS = {
     "input_norm": "||x||",
     "correct": "whether the sign of f(x) is the label's",
     "status": "switched; unswitched: no step changes the sign; dead: f(x) is 0",
-    "dataset": "the data set's name in the configuration",
+    "data": "the images, named for people; a stand-in says that it is one",
     "protocol": "corrected: what the text says; as_published: what the authors' code does",
     "norm": "unit: images of length 1; pixels: values in [0, 1]",
     "bias": "how hidden biases start: none, torch, normal or zero",
@@ -82,7 +83,8 @@ def attack(folder: Path, file: Path | None, count: int | None, out: Path) -> Non
     files = sorted(folder.glob("**/c0-*.safetensors"))
     if not files:
         raise Mistake(f"{folder}: holds no models; train them with `onestep lazy train`")
-    parameters = {"models": str(folder), "images": count, "seed": 0}
+    seed = models.setting_of(models.read(files[0])).seed
+    parameters = {"models": str(folder), "test_images": count, "seed": seed}
     parts: list[pd.DataFrame] = []
     for path in files:
         model = models.read(path)
@@ -97,7 +99,7 @@ def attack(folder: Path, file: Path | None, count: int | None, out: Path) -> Non
         parts.append(
             pd.DataFrame(
                 {
-                    "dataset": setting.dataset,
+                    "data": title(images.info),
                     "protocol": setting.protocol,
                     "norm": "unit" if setting.unit_norm else "pixels",
                     "bias": setting.bias,

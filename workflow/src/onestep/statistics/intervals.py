@@ -30,6 +30,15 @@ def corrected(parts: int) -> float:
     return 1 - (1 - LEVEL) / max(parts, 1)
 
 
+def t_interval(values: Array, level: float = LEVEL) -> tuple[float, Interval]:
+    """Mean of a few independent values and its t interval; all reals for fewer than two."""
+    mean, n = float(np.mean(values)) if len(values) else np.nan, len(values)
+    if n < 2:
+        return mean, (-np.inf, np.inf)
+    reach = float(stats.t.ppf(0.5 + level / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    return mean, (mean - reach, mean + reach)
+
+
 def percentile_interval(replicates: Array, level: float = LEVEL) -> Interval:
     """The central interval of bootstrap replicates [R]; infinite ones count as such, and without any finite order it is all reals."""
     tail = (1 - level) / 2
