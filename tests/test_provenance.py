@@ -118,6 +118,13 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_what_a_killed_process_has_left_of_a_file_goes_with_the_next_write_of_it(tmp_path: Path) -> None:
+    (tmp_path / ".a.4711.txt").write_text("ha")
+    (tmp_path / ".b.4711.txt").write_text("another file's")
+    provenance.write_text(tmp_path / "a.txt", "whole")
+    assert {file.name for file in tmp_path.iterdir()} == {"a.txt", ".b.4711.txt"}
+
+
 def test_a_place_that_cannot_be_written_is_a_one_line_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(Mistake, match="cannot be written"):

@@ -10,6 +10,7 @@ import torch
 
 from onestep import records, sampling
 from onestep.attacks.ray import Roots
+from onestep.attacks.single_step import Rays
 from onestep.networks.random_relu import RandomNetwork, Shape
 from onestep.seeds import stream
 
@@ -41,14 +42,14 @@ def test_rows_are_the_wanted_networks_and_every_entry_behind_them() -> None:
 
 
 def test_a_certificate_tells_shapes_of_the_same_widest_layer_apart_and_counts_rays(tmp_path: Path) -> None:
-    rays = sampling.Rays()
+    rays = Rays()
     one = torch.ones(2, 1)
     for narrow in (3, 5):
         nets = RandomNetwork.sample([stream(0, "held", i) for i in range(2)], Shape(4, (20, narrow, 20)), kind="dense")
         rays.count(nets, slice(0, 1), Roots(one, one.long(), one.long(), torch.tensor([[1], [1]])))
     frame = sampling.rows(range(2), slice(None), {"value": one})
     columns = {"network": "which", "value": "f(x)"}
-    sampling.write(tmp_path / "r.parquet", [frame], columns, "onestep.sampling", {"seed": 0}, rays=rays)
+    sampling.write(tmp_path / "r.parquet", [frame], columns, "onestep.sampling", {"seed": 0}, found=rays.certified)
     born = json.loads(pq.read_schema(tmp_path / "r.parquet").metadata[b"provenance"])
     assert (born["rays"], born["unresolved"]) == (2, 2)
     assert [cell["widths"] for cell in born["held"]] == [[20, 3, 20], [20, 5, 20]]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from onestep.data.prepare import prepare
-from onestep.lazy import experiment
+from onestep.lazy import models
 from onestep.lazy.models import UNCONSTRAINED, Setting
 
 SIDES, WIDTH, RADII = [5, 8], 60, [2.0, 4.0]
@@ -26,7 +26,7 @@ def settings(**changes) -> list[Setting]:
 def trained(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both sides, both balls, and no ball."""
     out = tmp_path_factory.mktemp("models") / "trained"
-    experiment.train(settings(), [*RADII, UNCONSTRAINED], images, out)
+    models.train(settings(), [*RADII, UNCONSTRAINED], images, out)
     return out
 
 
@@ -34,5 +34,5 @@ def trained(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def published(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The authors' code's protocol: pixels, a hidden bias and one of the output."""
     out = tmp_path_factory.mktemp("models") / "published"
-    experiment.train(settings(unit_norm=False, bias="normal", protocol="as_published"), RADII, images, out)
+    models.train(settings(unit_norm=False, bias="normal", protocol="as_published"), RADII, images, out)
     return out

@@ -88,20 +88,20 @@ def test_norm_radii_and_protocol_do_not_change_the_start() -> None:
 
 
 def test_the_same_weights_whichever_other_radii_are_asked_for(trained: Path, images: Path, tmp_path: Path) -> None:
-    experiment.train(settings()[:1], RADII[:1], images, tmp_path / "alone")
+    models.train(settings()[:1], RADII[:1], images, tmp_path / "alone")
     name = Path(f"side-{SIDES[0]}") / models.name(RADII[0])
     assert np.array_equal(models.read(tmp_path / "alone" / name).weights, models.read(trained / name).weights)
 
 
 def test_mistakes_are_one_line(images: Path, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="ascending order, each once"):
-        experiment.train(settings(), [4.0, 2.0], images, tmp_path / "m")
+        models.train(settings(), [4.0, 2.0], images, tmp_path / "m")
     with pytest.raises(Mistake, match="images are only made smaller"):
-        experiment.train([models.Setting("mnist-0-1", 29, WIDTH, 0, 1)], [2.0], images, tmp_path / "m")
+        models.train([models.Setting("mnist-0-1", 29, WIDTH, 0, 1)], [2.0], images, tmp_path / "m")
     with pytest.raises(Mistake, match="holds mnist-0-1, not cifar10"):
-        experiment.train([models.Setting("cifar10", 5, WIDTH, 0, 1)], [2.0], images, tmp_path / "m")
+        models.train([models.Setting("cifar10", 5, WIDTH, 0, 1)], [2.0], images, tmp_path / "m")
     with pytest.raises(Mistake, match="holds no models"):
         experiment.attack(tmp_path, None, None, tmp_path / "a.parquet")
     with pytest.raises(Mistake, match="diverged"):
-        experiment.train(settings(lr=1e40), RADII, images, tmp_path / "m")
+        models.train(settings(lr=1e40), RADII, images, tmp_path / "m")
     assert not list(tmp_path.rglob("*.safetensors"))

@@ -14,6 +14,9 @@ EXPERIMENTS = WIDTHS | {"singlestep_variants", "singlestep_hessian", "singlestep
 AFTER = {"singlestep_claims", "singlestep_figures", "singlestep_notebook", "claims"}
 MULTILAYER_SEARCHES = {"multilayer_flip", "multilayer_ball"}
 MULTILAYER_DEEP = {"multilayer_collapse", "multilayer_scan", "multilayer_limit"}
+# Trained weights are not kept: what looks at them again trains them again.
+LAZY = {"lazy_train", "lazy_attack"}
+LAZY_AFTER = {"lazy_claims", "lazy_figures", "lazy_notebook", "claims"}
 MULTILAYER_AFTER = {"multilayer_claims", "multilayer_figures", "multilayer_notebook", "claims"}
 
 
@@ -39,7 +42,7 @@ def test_a_mere_touch_reruns_nothing(smoke: Smoke) -> None:
 
 def test_an_edit_of_the_ray_search_reruns_its_experiments_and_what_follows(smoke: Smoke) -> None:
     rerun = reruns(smoke, "workflow/src/onestep/attacks/ray.py", lambda text: text.replace("AIM = 0.7", "AIM = 0.6"))
-    assert rerun.keys() == EXPERIMENTS | AFTER | MULTILAYER_SEARCHES | MULTILAYER_AFTER | PAPER
+    assert rerun.keys() == EXPERIMENTS | AFTER | MULTILAYER_SEARCHES | MULTILAYER_AFTER | LAZY | LAZY_AFTER | PAPER
     assert {name.removeprefix("singlestep_"): rerun[name] for name in EXPERIMENTS} == {
         "sample": 9,
         "universal": 2,
@@ -71,9 +74,14 @@ def test_an_edit_of_the_papers_text_typesets_only(smoke: Smoke) -> None:
     assert reruns(smoke, "report/paper.typ", lambda text: text + "\nA last word.\n").keys() == PAPER
 
 
-def test_an_edit_of_the_image_code_leaves_the_experiments_alone(smoke: Smoke) -> None:
+def test_an_edit_of_the_image_code_leaves_the_experiments_on_random_inputs_alone(smoke: Smoke) -> None:
     rerun = reruns(smoke, "workflow/src/onestep/data/binary.py", lambda text: text + "\nUNUSED = 1\n")
-    assert rerun.keys() == {"prepare", "data"} | PAPER
+    assert rerun.keys() == {"prepare", "data"} | LAZY | LAZY_AFTER | PAPER
+
+
+def test_an_edit_of_the_training_leaves_the_other_papers_alone(smoke: Smoke) -> None:
+    rerun = reruns(smoke, "workflow/src/onestep/training/near_init.py", lambda text: text.replace("BLOCK = 32", "BLOCK = 16"))
+    assert rerun.keys() == LAZY | LAZY_AFTER | PAPER
 
 
 def test_one_more_width_runs_that_width_and_what_follows(smoke: Smoke) -> None:

@@ -29,7 +29,14 @@ def test_a_person_sees_what_runs_how_far_it_is_and_how_long_it_takes(smoke: Smok
 
 def test_everything_that_is_promised_is_there(smoke: Smoke) -> None:
     results = smoke.checkout.folder / "results"
-    for name in ("paper.pdf", "report.html", "claims.json", "notebooks/singlestep.html", "notebooks/multilayer.html"):
+    for name in (
+        "paper.pdf",
+        "report.html",
+        "claims.json",
+        "notebooks/singlestep.html",
+        "notebooks/multilayer.html",
+        "notebooks/lazy.html",
+    ):
         copy, original = results / name, results / "smoke" / name
         assert copy.read_bytes() == original.read_bytes()
     assert (results / "paper.pdf").read_bytes().startswith(b"%PDF")

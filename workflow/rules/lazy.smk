@@ -45,7 +45,7 @@ rule lazy_train:
         lr=setting("lazy/lr"),
         epochs=lazy_epochs,
         seed=setting("seed"),
-        code=code("onestep.lazy.experiment"),
+        code=code("onestep.lazy.models"),
     message:
         "Training two-layer networks of width {wildcards.width}, run {wildcards.run} ({wildcards.kind})."
     shell:

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -206,10 +207,15 @@ def read_certificate(path: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yields a temporary name beside `path`, renamed to it when all went well and removed when not."""
+    """Yields a temporary name beside `path`, renamed to it when all went well and removed when not.
+
+    What a killed process has left there of the same file is removed, too: nobody else writes it at the same time.
+    """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.stem)}.[0-9]*{glob.escape(path.suffix)}"):
+            left.unlink(missing_ok=True)
         yield temporary
         temporary.replace(path)
     except OSError as error:

@@ -6,8 +6,7 @@ and the records are the same bytes.
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ import pandas as pd
 from torch import Tensor
 
 from onestep import memory, records
-from onestep.attacks.ray import STATUS, Roots
-from onestep.networks.random_relu import Kind, RandomNetwork, Shape, numbers_held
 from onestep.provenance import certificate
 
 _BLOCK_NUMBERS = 2**21
@@ -37,10 +34,9 @@ def blocks(numbers: float, first: int, networks: int) -> Iterator[tuple[range, s
         yield range(start, start + size), slice(max(first - start, 0), min(first + networks - start, size))
 
 
-def require_memory(shape: Shape, inputs: int, kind: Kind) -> None:
-    """Refuses networks of which one does not fit, before any work."""
-    name = f"width {max(shape.widths, default=0):,}, depth {len(shape.widths)}, dimension {shape.dim:,}"
-    memory.require(max(_BLOCK_NUMBERS, numbers_held(shape, inputs, kind)), name)
+def require_memory(numbers: float, what: str) -> None:
+    """Refuses networks of which one, that holds so many numbers, does not fit: before any work."""
+    memory.require(max(_BLOCK_NUMBERS, int(numbers)), what)
 
 
 class Progress:
@@ -60,11 +56,6 @@ class Progress:
             print(f"cell {self._cell} of {self._cells}: {what} {done:,} of {networks:,}", file=sys.stderr, flush=True)
 
 
-def words(codes: Tensor, of: Sequence[str] = STATUS) -> Any:
-    """The words for status codes [...], those of `attacks.ray` unless others are given."""
-    return np.array(of)[codes.cpu().numpy()]
-
-
 def rows(block: range, wanted: slice, columns: dict[str, Any]) -> pd.DataFrame:
     """One row for each wanted network and each entry behind its axis; a column is a tensor or an array [B, ...], or one value for all.
 
@@ -82,30 +73,6 @@ def rows(block: range, wanted: slice, columns: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame({"network": networks} | columns | flat)
 
 
-@dataclass
-class Rays:
-    """What certificates say of the networks and of the rays followed: how matrices were held, and which steps had no certificate."""
-
-    rays: int = 0
-    unresolved: int = 0
-    held: dict[Shape, str] = field(default_factory=dict)
-
-    def count(self, nets: RandomNetwork, wanted: slice, roots: Roots) -> None:
-        """Adds the rays of a block."""
-        self.rays += roots.t[wanted].numel()
-        self.unresolved += int((roots.unresolved[wanted] > 0).sum())
-        free = sum(nets.matrix_free)
-        how = "dense" if free == 0 else "matrix-free" if free == nets.depth else f"{free} of {nets.depth} matrices matrix-free"
-        where = "" if nets.output.device.type == "cpu" else f" on {nets.output.device}"
-        self.held[nets.shape] = f"{how}{where}, {str(nets.output.dtype).removeprefix('torch.')}"
-
-    @property
-    def certified(self) -> dict[str, Any]:
-        """The same for a certificate."""
-        held = [{"widths": list(shape.widths), "input_dim": shape.dim, "how": how} for shape, how in self.held.items()]
-        return {"rays": self.rays, "unresolved": self.unresolved, "held": held}
-
-
 def write(
     out: Path,
     parts: Sequence[pd.DataFrame],
@@ -113,9 +80,9 @@ def write(
     module: str,
     parameters: dict[str, Any],
     device: str = "cpu",
-    rays: Rays | None = None,
+    found: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes the record file that `module` made."""
+    """Writes the record file that `module` made; what else was found on the way goes into its certificate."""
     frame = pd.concat(parts, ignore_index=True)[list(columns)]
     born = certificate(parameters=parameters, modules=[module], seed=parameters["seed"], device=device)
-    records.write(out, frame, columns, born | (rays.certified if rays else {}))
+    records.write(out, frame, columns, {**born, **(found or {})})

@@ -1,12 +1,15 @@
-"""The single step on random networks: the first sign change of f from x along one direction."""
+"""The single step on random networks: the first sign change of f from x along one direction, and what is recorded of it."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from onestep.attacks.ray import DEAD, Roots, first_roots, two_layer_roots
-from onestep.networks.random_relu import RandomNetwork
+from onestep.attacks.ray import DEAD, STATUS, Roots, first_roots, two_layer_roots
+from onestep.networks.random_relu import RandomNetwork, Shape
 
 Origin = tuple[list[Tensor], Tensor]
 """What `RandomNetwork.forward` says of x: pre-activations and values."""
@@ -40,3 +43,32 @@ def first_sign_change(
         roots = first_roots(ray, sign, cap, guess=guess, level=0.0 if level is None else level)
     dead = value == 0
     return replace(roots, t=torch.where(dead, torch.nan, roots.t), status=torch.where(dead, DEAD, roots.status))
+
+
+def words(codes: Tensor, of: Sequence[str] = STATUS) -> Any:
+    """The words for status codes [...], those of `attacks.ray` unless others are given."""
+    return np.array(of)[codes.cpu().numpy()]
+
+
+@dataclass
+class Rays:
+    """What certificates say of the networks and of the rays followed: how matrices were held, and which steps had no certificate."""
+
+    rays: int = 0
+    unresolved: int = 0
+    held: dict[Shape, str] = field(default_factory=dict)
+
+    def count(self, nets: RandomNetwork, wanted: slice, roots: Roots) -> None:
+        """Adds the rays of a block."""
+        self.rays += roots.t[wanted].numel()
+        self.unresolved += int((roots.unresolved[wanted] > 0).sum())
+        free = sum(nets.matrix_free)
+        how = "dense" if free == 0 else "matrix-free" if free == nets.depth else f"{free} of {nets.depth} matrices matrix-free"
+        where = "" if nets.output.device.type == "cpu" else f" on {nets.output.device}"
+        self.held[nets.shape] = f"{how}{where}, {str(nets.output.dtype).removeprefix('torch.')}"
+
+    @property
+    def certified(self) -> dict[str, Any]:
+        """The same for a certificate."""
+        held = [{"widths": list(shape.widths), "input_dim": shape.dim, "how": how} for shape, how in self.held.items()]
+        return {"rays": self.rays, "unresolved": self.unresolved, "held": held}

@@ -44,14 +44,13 @@ def add(commands: Any) -> None:
     images(verb)
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the models go, one file for each side and C0")
 
-    def train(o: argparse.Namespace) -> None:
-        from onestep.lazy import experiment
-        from onestep.lazy.models import Setting
+    def training(o: argparse.Namespace) -> None:
+        from onestep.lazy.models import Setting, train
 
         how = (o.width, o.index, o.seed, o.norm == "unit", o.bias, o.protocol, o.lr, o.epochs)
-        experiment.train([Setting(o.dataset, side, *how) for side in o.side], o.c0, _file(o.images, o.dataset), o.out)
+        train([Setting(o.dataset, side, *how) for side in o.side], o.c0, _file(o.images, o.dataset), o.out)
 
-    verb.set_defaults(run=train)
+    verb.set_defaults(run=training)
 
     verb = verbs.add_parser("attack", help="the smallest step along the gradient that flips each test image, for every model of a folder")
     verb.add_argument("--models", type=Path, required=True, metavar="DIR", help="what `lazy train` made")

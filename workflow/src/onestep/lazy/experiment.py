@@ -1,6 +1,5 @@
 """What `lazy` measures on trained networks: the first step along the gradient that flips the prediction of a test image."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -119,13 +118,3 @@ def attack(folder: Path, file: Path | None, count: int | None, out: Path) -> Non
             )
         )
     sampling.write(out, parts, ATTACK_COLUMNS, __name__, parameters)
-
-
-def train(settings: Sequence[models.Setting], radii: Sequence[float], file: Path, out: Path) -> None:
-    """Trains a network for each setting (they differ in their side) to each C0, `UNCONSTRAINED` among them, and writes the models."""
-    if sorted(set(radii)) != list(radii):
-        raise Mistake(f"--c0 {' '.join(f'{c0:g}' for c0 in radii)}: name the radii in ascending order, each once")
-    progress = sampling.Progress(len(settings))
-    for setting in settings:
-        progress.cell()
-        models.train(setting, radii, file, out / f"side-{setting.side}", progress)

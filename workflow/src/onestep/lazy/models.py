@@ -141,7 +141,7 @@ def setting_of(model: Model) -> Setting:
     return Setting(**model.info["setting"])
 
 
-def train(setting: Setting, radii: Sequence[float], file: Path, out: Path, progress: Progress) -> None:
+def _train(setting: Setting, radii: Sequence[float], file: Path, out: Path, progress: Progress) -> None:
     """Trains one network and writes a model for every C0; `UNCONSTRAINED` is a training of its own."""
     x = images(setting, file)
     channels = x.train_x.shape[1] - (setting.bias != "none")
@@ -176,3 +176,13 @@ def train(setting: Setting, radii: Sequence[float], file: Path, out: Path, progr
             how = {"stop": stop, "steps": training.steps, "distance": float(near_init.distances(training.displacement).max())}
             write(out, setting, c0, weights + training.displacement, signs, output_bias, shared | how)
         checkpoint.unlink(missing_ok=True)
+
+
+def train(settings: Sequence[Setting], radii: Sequence[float], file: Path, out: Path) -> None:
+    """Trains a network for each setting (they differ in their side) to each C0, `UNCONSTRAINED` among them, and writes the models."""
+    if sorted(set(radii)) != list(radii):
+        raise Mistake(f"--c0 {' '.join(f'{c0:g}' for c0 in radii)}: name the radii in ascending order, each once")
+    progress = Progress(len(settings))
+    for setting in settings:
+        progress.cell()
+        _train(setting, radii, file, out / f"side-{setting.side}", progress)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from onestep import sampling
 from onestep.attacks.ray import SWITCHED, Roots
-from onestep.attacks.single_step import first_sign_change, signs
+from onestep.attacks.single_step import Rays, first_sign_change, signs, words
 from onestep.errors import Mistake
 from onestep.multilayer import DIRECTIONS, SMALL, ball
 from onestep.networks.random_relu import Kind, RandomNetwork, Shape, numbers_held, unit_factor
@@ -130,7 +130,7 @@ def _networks(
     progress = sampling.Progress(len(grid))
     shapes = [Shape(cell.width, cell.widths, output="gaussian", gain=2.0) for cell in grid]
     for shape in shapes:
-        sampling.require_memory(shape, 1, kind)
+        sampling.require_memory(numbers_held(shape, 1, kind), str(shape))
     for cell, shape in zip(grid, shapes, strict=True):
         progress.cell()
         for block, wanted in sampling.blocks(numbers_held(shape, 1, kind), first, networks):
@@ -181,7 +181,7 @@ def flip(
 ) -> None:
     """Theorem 1.1 and Lemma 2.2: the first sign change along the gradient, and the first point at which the value is -f(x)."""
     parameters = {key: value for key, value in locals().items() if key != "out"}
-    parts, rays = [], sampling.Rays()
+    parts, rays = [], Rays()
     for cell, block, wanted, net, x in _networks(cells(profile, depths, widths, bottlenecks, ratio), first, networks, seed, "auto"):
         found, factor = _flip(net, x, cap, opposite=True), unit_factor(cell.depth)
         rays.count(net, wanted, found.roots)
@@ -191,11 +191,11 @@ def flip(
             "gradient_norm": found.norm[:, 0] * factor,
             "perturbation_norm": found.roots.t[:, 0],
             "opposite_norm": found.roots.t[:, 1],
-            "status": sampling.words(found.roots.status[:, 0]),
-            "opposite": sampling.words(found.roots.status[:, 1], OPPOSITE),
+            "status": words(found.roots.status[:, 0]),
+            "opposite": words(found.roots.status[:, 1], OPPOSITE),
         }
         parts.append(sampling.rows(block, wanted, cell.coordinates | columns))
-    sampling.write(out, parts, FLIP_COLUMNS, __name__, parameters, rays=rays)
+    sampling.write(out, parts, FLIP_COLUMNS, __name__, parameters, found=rays.certified)
 
 
 def _directions(net: RandomNetwork, cell: Cell, seed: int, block: range) -> Tensor:
@@ -240,7 +240,7 @@ def layers(
             "layer_width": np.broadcast_to(cell.widths, worst.shape),
             "narrowest_before": np.broadcast_to(np.minimum.accumulate([cell.width, *cell.widths[:-1]]), worst.shape),
             "norm": torch.stack([part[:, 0].norm(dim=-1) for part in hidden[1:]], 1) * scale,
-            "status": sampling.words(found.roots.status[:, 0]),
+            "status": words(found.roots.status[:, 0]),
         }
         # The deviation of a pre-activation given the layer before, at He's scale.
         deviations = [part.norm(dim=-1, keepdim=True) * weights.deviation for part, weights in zip(hidden, net.layers, strict=False)]
@@ -289,7 +289,7 @@ def smoothness(
             "flipped": torch.where(switched, flipped, torch.nan),
             "term_norm": torch.where(switched, terms.norm(dim=-1) * factor, torch.nan),
             "term_share": torch.where(switched, share, torch.nan),
-            "status": sampling.words(found.roots.status[:, 0]),
+            "status": words(found.roots.status[:, 0]),
         }
         parts.append(sampling.rows(block, wanted, cell.coordinates | columns))
     sampling.write(out, parts, SMOOTHNESS_COLUMNS, __name__, parameters)

@@ -58,6 +58,9 @@ class Shape:
     gain: float = 2.0
     bias: bool = False  # one more input coordinate, always 1: each first-layer neuron gets a bias N(0, 1/d)
 
+    def __str__(self) -> str:
+        return f"width {max(self.widths, default=0):,}, depth {len(self.widths)}, dimension {self.dim:,}"
+
     @property
     def matrices(self) -> list[tuple[int, int, float]]:
         """Rows, columns and deviation of W_1 .. W_L."""

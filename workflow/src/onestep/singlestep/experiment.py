@@ -21,7 +21,7 @@ from torch import Tensor
 from onestep import sampling
 from onestep.attacks.minimal import OK, smallest_l2
 from onestep.attacks.ray import DEAD, SWITCHED, UNSWITCHED
-from onestep.attacks.single_step import Origin, first_sign_change, signs
+from onestep.attacks.single_step import Origin, Rays, first_sign_change, signs, words
 from onestep.networks.activations import ACTIVATIONS
 from onestep.networks.random_relu import DenseMatrix, Kind, RandomNetwork, Shape, never_formed, numbers_held, unit_factor
 from onestep.seeds import stream
@@ -127,7 +127,7 @@ def _sampled(
     precision at every width.
     """
     for shape in shapes:
-        sampling.require_memory(shape, inputs, kind)
+        sampling.require_memory(numbers_held(shape, inputs, kind), str(shape))
     progress = sampling.Progress(len(shapes))
     for shape in shapes:
         progress.cell()
@@ -172,7 +172,7 @@ def sample(
 ) -> None:
     """Figures 1 and 2: the smallest step along the gradient that changes the sign, at both hidden scales from one run."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
-    parts, rays = [], sampling.Rays()
+    parts, rays = [], Rays()
     shapes = [Shape(dim, (width,) * depth) for dim in input_dims]
     for block in _sampled(shapes, first, networks, inputs, seed, device, kind):
         value, gradient, origin = _at(block)
@@ -190,10 +190,10 @@ def sample(
                 "gradient_norm": norm * factor,
                 "step": step,
                 "perturbation_norm": step * norm * factor,
-                "status": sampling.words(torch.where(roots.status == SWITCHED, (step < cap).long(), roots.status)),
+                "status": words(torch.where(roots.status == SWITCHED, (step < cap).long(), roots.status)),
             }
             parts.append(_rows(block, columns))
-    sampling.write(out, parts, SAMPLE_COLUMNS, __name__, parameters, device, rays)
+    sampling.write(out, parts, SAMPLE_COLUMNS, __name__, parameters, device, rays.certified)
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -221,7 +221,7 @@ def variants(
 ) -> None:
     """Footnote 2, the bias unit of Section 1, Theorem 1's smooth activations: the smallest step as in `sample`."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
-    parts, rays = [], sampling.Rays()
+    parts, rays = [], Rays()
     for block in _sampled([Shape(dim, (width,), **VARIANTS[variant]) for dim in input_dims], first, networks, inputs, seed, device):
         value, gradient, origin = _at(block)
         norm = gradient.norm(dim=-1)
@@ -233,10 +233,10 @@ def variants(
             "gradient_norm": norm,
             "step": roots.t,
             "perturbation_norm": roots.t * norm,
-            "status": sampling.words(roots.status),
+            "status": words(roots.status),
         }
         parts.append(_rows(block, columns))
-    sampling.write(out, parts, VARIANT_COLUMNS, __name__, parameters, device, rays)
+    sampling.write(out, parts, VARIANT_COLUMNS, __name__, parameters, device, rays.certified)
 
 
 @torch.inference_mode()
@@ -254,7 +254,7 @@ def universal(
 ) -> None:
     """Section 1.1: one direction, +-sum a_l w_l, for all inputs of a two-layer network."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
-    parts, rays = [], sampling.Rays()
+    parts, rays = [], Rays()
     shapes = [Shape(dim, (width,)) for dim in input_dims]
     for block in _sampled(shapes, first, networks, inputs, seed, device, axes=2 * inputs + 1):
         nets, x = block.nets, block.x
@@ -271,10 +271,10 @@ def universal(
             "step": roots.t,
             "perturbation_norm": roots.t * length,
             "fixed_value": fixed,
-            "status": sampling.words(roots.status),
+            "status": words(roots.status),
         }
         parts.append(_rows(block, columns))
-    sampling.write(out, parts, UNIVERSAL_COLUMNS, __name__, parameters, device, rays)
+    sampling.write(out, parts, UNIVERSAL_COLUMNS, __name__, parameters, device, rays.certified)
 
 
 @torch.inference_mode()
@@ -322,7 +322,7 @@ def fixed(
                 "stepped_value": torch.where(norm > 0, here, value),
                 "gradient_change": change,
                 "random_gradient_change": random_change,
-                "status": sampling.words(torch.where(norm > 0, flipped, DEAD)),
+                "status": words(torch.where(norm > 0, flipped, DEAD)),
             }
             parts.append(_rows(block, columns))
     sampling.write(out, parts, FIXED_COLUMNS, __name__, parameters, device)
@@ -385,7 +385,7 @@ def bracket(width: int, input_dims: Sequence[int], first: int, networks: int, se
             "best_norm": best,
             "lower_bound": bound,
             "gradients": gradients,
-            "status": sampling.words(torch.where(value == 0, 2, failed.long()), ("ok", "failed", "dead")),
+            "status": words(torch.where(value == 0, 2, failed.long()), ("ok", "failed", "dead")),
         }
         parts.append(_rows(block, columns))
     sampling.write(out, parts, BRACKET_COLUMNS, __name__, parameters)
