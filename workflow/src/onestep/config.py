@@ -237,7 +237,7 @@ class LazyScales(Strict):
     """The grids of `lazy`, by scale."""
 
     smoke: LazySizes = Field(description="Everything once, tiny: too small to judge a claim.")
-    laptop: LazySizes = Field(description="Every side; widths to 100,000, the C0 compared at 10,000.")
+    laptop: LazySizes = Field(description="Every side; every C0 at width 1,000, the smallest at widths to 100,000.")
     paper: LazySizes = Field(description="The published widths, with more runs.")
 
 
