@@ -109,7 +109,7 @@ def histograms(rows: pd.DataFrame) -> Figure:
     for index, (protocol, norm) in enumerate(kinds):
         part = told[(told["protocol"] == protocol) & (told["norm"] == norm)]
         part = part[part["width"] == part["width"].max()]
-        words = f"{'text' if protocol == 'corrected' else 'code'}, {'‖x‖ = 1' if norm == 'unit' else 'pixels'}, m = {part['width'].max():,}"
+        words = f"{'text' if protocol == 'corrected' else 'code'}, {'‖x‖ = 1' if norm == 'unit' else 'pixels'}\nm = {part['width'].max():,}"
         for axis, (column, title) in zip(
             axes[3 * index : 3 * index + 3],
             (("perturbation", "perturbation ‖δ‖ / ‖x‖"), ("gradient_norm", "gradient's norm ‖∇f(x)‖"), ("step", "step η")),
