@@ -219,6 +219,7 @@ rule singlestep_bracket:
     log:
         f"{RESULTS}/logs/singlestep/bracket/width-{{width}}.log",
     cache: True
+    priority: lambda wildcards: int(wildcards.width)
     conda:
         "../../envs/onestep.yaml"
     threads: 1

@@ -68,6 +68,8 @@ def logarithmic(axes: Axes, values: Sequence[float], which: str = "x") -> None:
 
 def save(figure: Figure, path: Path, born: Mapping[str, Any]) -> None:
     """Writes a figure as PDF and as SVG beside it, each whole and free of times, with their certificate beside them."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # is laid out now, once for both
     for suffix in (".pdf", ".svg"):
         target = path.with_suffix(suffix)
         with whole(target) as temporary:

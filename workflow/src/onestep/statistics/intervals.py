@@ -51,5 +51,6 @@ def percentile_interval(replicates: Array, level: float = LEVEL) -> Interval:
 
 def resampling_weights(networks: int, seed: int, *name: str | int, replicates: int = REPLICATES) -> Array:
     """How often each network stands in each bootstrap sample, [R + 1, networks]; row 0 is the sample itself (ones)."""
-    counts = stream(seed, "bootstrap", *name).multinomial(networks, np.full(networks, 1 / networks), size=replicates)
+    drawn = stream(seed, "bootstrap", *name).integers(networks, size=(replicates, networks)) + networks * np.arange(replicates)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=replicates * networks).reshape(replicates, networks)
     return np.concatenate([np.ones((1, networks)), counts.astype(np.float64)])

@@ -9,7 +9,6 @@ rounded outward. Whoever needs a proof in the strict sense must subtract an allo
 import math
 
 import torch
-from scipy import optimize
 from torch import Tensor
 
 SHARES = (0.9, 0.6, 0.3)
@@ -62,6 +61,8 @@ def positive_radius(constant: Tensor, slope: Tensor, curvature: Tensor) -> float
     >= -1/4 q' (nu - M)^-1 q - nu r^2. So each nu certifies the radius r(nu)^2 = (C - 1/4 q' (nu - M)^-1 q) / nu. The largest is searched
     for: strong duality makes it the exact radius, and {nu: r(nu) >= r} is an interval.
     """
+    from scipy import optimize  # 0.4 s to load, in every job whose module knows of this one
+
     if constant <= 0:
         return 0.0
     eigenvalues, vectors = torch.linalg.eigh(curvature)
