@@ -10,7 +10,8 @@ from onestep.seeds import stream
 from onestep.training import near_init
 from onestep.training.near_init import NearInit, Training, distances
 
-WIDTH, DIM, IMAGES, LR = 50, 12, 100, 0.1
+WIDTH, DIM, IMAGES, LR = 50, 12, 150, 0.1
+"""An epoch is more than one block."""
 
 
 def problem(width: int = WIDTH, scale: float = 1.0):
@@ -48,7 +49,7 @@ def plain(steps: int, width: int = WIDTH) -> np.ndarray:
 def test_blocks_are_sgd() -> None:
     training = Training.start(problem()[0])
     net = near()
-    for _ in range(3):
+    for _ in range(2):
         net.epoch(training)
     expected = plain(300)[-1]
     assert training.steps == 300
@@ -102,11 +103,11 @@ def test_the_check_is_skipped_and_misses_nothing(monkeypatch: pytest.MonkeyPatch
         return squares(displacement, *rest)
 
     monkeypatch.setattr(NearInit, "_squares", staticmethod(counted))
-    quick, stop = near([3.0], lr=0.01).run(500)
+    quick, stop = near([3.0], lr=0.001).run(5000)
     assert stop == "left"
     blocks = quick.steps / near_init.BLOCK
     assert sum(looked) < 0.1 * blocks * WIDTH
-    always = near([3.0], lr=0.01)
+    always = near([3.0], lr=0.001)
     training = Training.start(problem()[0])
     while not training.left:
         training.known[:] = np.inf

@@ -33,8 +33,10 @@ from onestep.provenance import whole
 Array = NDArray[np.float32]
 Precise = NDArray[np.float64]
 
-BLOCK = 32
-"""Images whose steps are taken together: a longer block touches the weights less often, and adds to each step's sum over its block."""
+BLOCK = 128
+"""Images whose steps are taken together: a longer block touches the weights less often."""
+GROUP = 16
+"""Of a block, images that hear of the steps before theirs one by one; of those before their group they hear in one product."""
 BETWEEN_CHECKPOINTS = 60.0
 """Seconds."""
 
@@ -166,8 +168,11 @@ class NearInit:
         u = x @ (self.weights + training.displacement).T
         c, margins, longest = np.empty_like(u), np.empty(len(x)), np.empty(len(x))
         for j in range(len(x)):
-            if j:
-                u[j] += gram[j, :j] @ c[:j]
+            first = j - j % GROUP
+            if j == first:
+                u[j : j + GROUP] += gram[j : j + GROUP, :j] @ c[:j]
+            else:
+                u[j] += gram[j, first:j] @ c[first:j]
             active = self.signs * (u[j] > 0)
             margins[j] = y[j] * float(active @ u[j]) / root
             size = self.lr / root * special.expit(-margins[j])
