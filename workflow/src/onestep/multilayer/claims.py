@@ -14,7 +14,7 @@ from onestep.claims import Judge, Part
 from onestep.multilayer import SMALL, summary
 from onestep.multilayer.summary import CELL, SCAN
 from onestep.provenance import certificate
-from onestep.statistics.intervals import corrected, exact_share, percentile_interval
+from onestep.statistics.intervals import corrected, exact_share, percentile_interval, share
 from onestep.statistics.slopes import slopes
 from onestep.theory import bounds
 
@@ -22,17 +22,13 @@ Array = NDArray[np.float64]
 BELOW_ZERO = (-np.inf, float(np.nextafter(0, -1)))
 
 
-def _violations(counted: Any, delta: float, parts: int) -> Part:
-    """The share of independent networks that violate a bound, over delta, and its exact corrected interval."""
-    hits, n = int(np.sum(counted)), len(counted)
-    low, high = exact_share(hits, n, corrected(parts))
-    return hits / n / delta, (low / delta, high / delta)
-
-
 def _all(cases: Sequence[tuple[Any, float]]) -> list[Part]:
-    """The parts of a claim that a bound holds with probability 1 - delta: (violated, delta) of each cell, for delta >= 4 / networks."""
+    """The parts of a claim that a bound holds with probability 1 - delta: (violated, delta) of each cell, for delta >= 4 / networks.
+
+    Each part is the share of networks that violate the bound, over delta.
+    """
     told = [(violated, delta) for violated, delta in cases if len(violated) >= 4 / delta]
-    return [_violations(violated, delta, len(told)) for violated, delta in told]
+    return [share(violated, corrected(len(told)), delta) for violated, delta in told]
 
 
 _EXACT = "exact binomial, one input a network, >= 4/delta networks, corrected for their number"
@@ -288,7 +284,7 @@ def _vanishing(judge: Judge, scan: pd.DataFrame, limit: pd.DataFrame, seed: int,
         "no flip, for k >= (L d)^20",
         "share that no scanned step flips >= 90% in every cell with L >= d^3; exact binomial, one input a network, corrected; the width is"
         " far below the theorem's",
-        parts=[(float(cell.mean()), exact_share(int(cell.sum()), len(cell), corrected(len(kept)))) for cell in kept],
+        parts=[share(cell, corrected(len(kept))) for cell in kept],
         holds=(0.9, 1.0),
         rows=deep,
         figure="depth",
