@@ -43,7 +43,7 @@ def frame(exponents: dict[str, float] | None = None, wrong: int = 0, growth: flo
 def judged(rows: pd.DataFrame, folder: Path, scale: str = "laptop") -> dict[str, dict[str, Any]]:
     file, out = folder / "attack.parquet", folder / "claims.json"
     records.write(file, rows, ATTACK_COLUMNS, {"seed": 0})
-    claims.assess([file], scale, 0, folder / "tables", out)
+    claims.assess({"attack": [file]}, scale, 0, folder / "tables", out)
     return {entry["id"].removeprefix("lazy."): entry for entry in json.loads(out.read_text())["claims"]}
 
 
@@ -97,6 +97,6 @@ def test_means_leave_out_what_is_wrong_or_does_not_flip_and_count_it(tmp_path: P
 def test_figures_are_drawn(tmp_path: Path) -> None:
     file = tmp_path / "attack.parquet"
     records.write(file, frame(), ATTACK_COLUMNS, {"seed": 0})
-    figures.draw([file], 0, tmp_path / "out")
+    figures.draw({"attack": [file]}, 0, tmp_path / "out")
     names = {"dimension_unit", "dimension_pixels", "radius_unit", "radius_pixels", "histograms"}
     assert {path.stem for path in (tmp_path / "out").glob("*.svg")} == names

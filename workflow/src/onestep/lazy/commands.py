@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from onestep.errors import Mistake
-from onestep.options import out, positive, whole_number
+from onestep.options import drawing, evidence, judging, out, positive, record_files, whole_number
+
+EXPERIMENTS = ("attack",)
+_SEED = "root of all random streams, for the certificate"
 
 
 def _radius(text: str) -> float:
@@ -65,31 +68,25 @@ def add(commands: Any) -> None:
 
     verb.set_defaults(run=attack)
 
-    def evidence(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--attack", type=Path, nargs="+", required=True, metavar="FILE", help="record files of `attack`")
-        parser.add_argument("--seed", type=whole_number(0), required=True, help="root of all random streams, for the certificate")
-
     verb = verbs.add_parser("claims", help="judge the paper's claims, and write the tables that they rest on")
-    evidence(verb)
-    verb.add_argument("--scale", choices=("smoke", "laptop", "paper"), required=True, help="smoke is too small to judge")
-    verb.add_argument("--tables", type=Path, required=True, metavar="DIR", help="where the tables go")
-    out(verb, "the claims (.json)")
+    evidence(verb, EXPERIMENTS, _SEED)
+    judging(verb)
 
     def claims(o: argparse.Namespace) -> None:
         from onestep.lazy import claims
 
-        claims.assess(o.attack, o.scale, o.seed, o.tables, o.out)
+        claims.assess(record_files(o, EXPERIMENTS), o.scale, o.seed, o.tables, o.out)
 
     verb.set_defaults(run=claims)
 
     verb = verbs.add_parser("figures", help="draw the paper's figures")
-    evidence(verb)
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the figures go (.pdf and .svg)")
+    evidence(verb, EXPERIMENTS, _SEED)
+    drawing(verb)
 
     def figures(o: argparse.Namespace) -> None:
         from onestep.lazy import figures
 
-        figures.draw(o.attack, o.seed, o.out)
+        figures.draw(record_files(o, EXPERIMENTS), o.seed, o.out)
 
     verb.set_defaults(run=figures)
 

@@ -1,6 +1,6 @@
 """The figures of `lazy`: the published ones, redrawn so that they can be laid beside the originals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +124,12 @@ def histograms(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw(attack_files: Sequence[Path], seed: int, out: Path) -> None:
-    """Draws every figure into the folder `out`."""
-    rows = records.read(attack_files)
+def draw(files: Mapping[str, Sequence[Path]], seed: int, out: Path) -> None:
+    """Draws every figure into the folder `out`; `files`: the record files of each experiment by its name."""
+    rows = records.read(files["attack"])
     cells = summary.cells(summary.models(rows))
     made = {f"{name}_{norm}": figure(cells, norm) for name, figure in (("dimension", dimension), ("radius", radius)) for norm in NORMS}
     made["histograms"] = histograms(rows)
-    born = certificate(parameters={}, modules=[__name__], inputs=list(attack_files), seed=seed)
+    born = certificate(parameters={}, modules=[__name__], inputs=[file for paths in files.values() for file in paths], seed=seed)
     for name, figure in made.items():
         save(figure, out / f"{name}.pdf", born)
