@@ -54,6 +54,7 @@ def test_records_that_follow_the_laws_hold_and_say_what_they_rest_on(tmp_path: P
         assert told[f"claim2.{name}.unit"] == told[f"claim2.{name}.pixels"] == "holds"
         assert told[f"claim3.{name}.unit"] == "holds"
     assert told["claim1.error.unit"] == "holds"
+    assert ledger["claim1.error.unit"]["interval"] is None
     assert told["claim4.step.unit.corrected"] == told["claim4.skewness.unit.corrected"] == "holds"
     assert told["claim4.step.pixels.as_published"] == "not measured"
     entry = ledger["claim2.step.unit"]
