@@ -17,7 +17,7 @@ NORMS = {"unit": "normalised images, no bias", "pixels": "pixels in [0, 1], with
 EXPONENTS = {"gradient": ("The gradient's norm grows like sqrt(d)", 0.5), "step": ("The step falls like 1/d", -1.0)} | {
     "perturbation": ("The relative perturbation falls like 1/sqrt(d)", -0.5)
 }
-WIDTHS = {"gradient": "the gradient's norm", "step": "the step", "perturbation": "the relative perturbation"}
+WORDS = {"gradient": "the gradient's norm", "step": "the step", "perturbation": "the relative perturbation"}
 ALLOWED = 21
 """So many errors on 2,115 test images are still fewer than 1%."""
 FEWEST_RUNS = 10
@@ -72,7 +72,7 @@ def _growth(judge: Judge, table: pd.DataFrame, rows: pd.DataFrame, norm: str, fi
     several = table[table["width"].isin(runs[runs > 1].index) & (table.groupby("width")["c0"].transform("nunique") > 1)]
     widest = several[several["width"] == several["width"].max()]
     made = []
-    for quantity, words in WIDTHS.items():
+    for quantity, words in WORDS.items():
         level = corrected(widest["input_dim"].nunique())
         differences = summary.growth(widest, quantity, level)
         made.append(summary.growth(table, quantity))

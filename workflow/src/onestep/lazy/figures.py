@@ -75,14 +75,13 @@ def dimension(cells: pd.DataFrame, norm: str) -> Figure:
     """Figures 2 (pixels) and 5 (unit norm): the smallest C0, every width; dotted the smallest width trained without a ball."""
     lazy = cells[(cells["protocol"] == "corrected") & (cells["norm"] == norm)]
     held = lazy[lazy["c0"] == lazy["c0"].min()]
-    free = lazy[np.isinf(lazy["c0"])].assign(width=np.inf)
-    widths = sorted(held["width"].unique())
-    words = {float(width): f"m = {width:,}" for width in widths}
+    words = {float(width): f"m = {width:,}" for width in sorted(held["width"].unique())}
+    free = lazy[np.isinf(lazy["c0"])]
+    free = free[free["width"] == free["width"].min()]
     if len(free):
-        smallest = lazy[np.isinf(lazy["c0"])]["width"].min()
-        free = free[lazy.loc[free.index, "width"] == smallest]
-        words[np.inf] = f"m = {smallest:,}, no ball"
-    return _dimension(pd.concat([held, free]), norm, "width", list(words), words)
+        words[np.inf] = f"m = {free['width'].min():,}, no ball"
+    # A line is named by its width: the one without a ball by an infinite one.
+    return _dimension(pd.concat([held, free.assign(width=np.inf)]), norm, "width", list(words), words)
 
 
 def radius(cells: pd.DataFrame, norm: str) -> Figure:
