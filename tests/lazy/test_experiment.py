@@ -10,6 +10,7 @@ from onestep import records
 from onestep.errors import Mistake
 from onestep.lazy import experiment, models
 from onestep.lazy.models import UNCONSTRAINED
+from onestep.provenance import read_certificate
 
 from .conftest import RADII, SIDES, WIDTH, settings
 
@@ -66,6 +67,11 @@ def test_rows_say_what_was_trained(attacked: pd.DataFrame, images: Path) -> None
     count = len(models.images(settings()[0], images).test_y)
     assert (attacked.groupby(["c0", "input_dim"]).size() == count).all()
     assert attacked.groupby("c0")["correct"].mean()[UNCONSTRAINED] > 0.95
+
+
+def test_the_certificate_has_what_the_paper_says_of_the_training(trained: Path, tmp_path: Path) -> None:
+    experiment.attack(trained, None, 1, tmp_path / "a.parquet")
+    assert read_certificate(tmp_path / "a.parquet")["parameters"]["lr"] == settings()[0].lr
 
 
 def test_the_weights_kept_lie_inside_their_ball_and_those_of_the_authors_code_outside(trained: Path, published: Path) -> None:

@@ -82,8 +82,8 @@ def attack(folder: Path, file: Path | None, count: int | None, out: Path) -> Non
     files = sorted(folder.glob("**/c0-*.safetensors"))
     if not files:
         raise Mistake(f"{folder}: holds no models; train them with `onestep lazy train`")
-    seed = models.setting_of(models.read(files[0])).seed
-    parameters = {"models": str(folder), "test_images": count, "seed": seed}
+    trained = models.setting_of(models.read(files[0]))
+    parameters = {"models": str(folder), "test_images": count, "seed": trained.seed, "lr": trained.lr}
     parts: list[pd.DataFrame] = []
     for path in files:
         model = models.read(path)
