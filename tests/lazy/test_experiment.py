@@ -99,6 +99,14 @@ def test_the_same_weights_whichever_other_radii_are_asked_for(trained: Path, ima
     assert np.array_equal(models.read(tmp_path / "alone" / name).weights, models.read(trained / name).weights)
 
 
+def test_without_a_ball_a_training_ends_when_it_has_learned_so_much(trained: Path, images: Path, tmp_path: Path) -> None:
+    models.train(settings(learned=10.0)[:1], [UNCONSTRAINED], images, tmp_path / "soon")
+    name = Path(f"side-{SIDES[0]}") / models.name(UNCONSTRAINED)
+    soon, late = models.read(tmp_path / "soon" / name).info, models.read(trained / name).info
+    assert (soon["stop"], soon["steps"]) == ("learned", len(models.images(settings()[0], images).train_y))
+    assert late["steps"] > soon["steps"]
+
+
 def test_mistakes_are_one_line(images: Path, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="ascending order, each once"):
         models.train(settings(), [4.0, 2.0], images, tmp_path / "m")

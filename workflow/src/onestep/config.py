@@ -250,6 +250,7 @@ class Lazy(Strict):
     )
     lr: float = Field(gt=0, allow_inf_nan=False, description="Learning rate of SGD.")
     epochs: Count = Field(description="Epochs after which training ends where the ball was not left, or not all was learned.")
+    learned: float = Field(gt=0, allow_inf_nan=False, description="Mean loss of an epoch below which a training without a ball ends.")
     bias: Literal["torch", "normal", "zero"] = Field(
         description="How hidden biases start where the text has a bias (Figures 2 and 3); it does not say."
     )

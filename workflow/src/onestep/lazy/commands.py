@@ -44,13 +44,16 @@ def add(commands: Any) -> None:
     verb.add_argument("--protocol", choices=("corrected", "as_published"), default="corrected", help="the text's, or the authors' code's")
     verb.add_argument("--lr", type=positive, default=0.1, help="learning rate (default 0.1)")
     verb.add_argument("--epochs", type=whole_number(1), default=100, help="at most (default 100)")
+    verb.add_argument(
+        "--learned", type=positive, default=0.01, help="mean loss of an epoch below which a training without a ball ends (default 0.01)"
+    )
     images(verb)
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the models go, one file for each side and C0")
 
     def training(o: argparse.Namespace) -> None:
         from onestep.lazy.models import Setting, train
 
-        how = (o.width, o.index, o.seed, o.norm == "unit", o.bias, o.protocol, o.lr, o.epochs)
+        how = (o.width, o.index, o.seed, o.norm == "unit", o.bias, o.protocol, o.lr, o.epochs, o.learned)
         train([Setting(o.dataset, side, *how) for side in o.side], o.c0, _file(o.images, o.dataset), o.out)
 
     verb.set_defaults(run=training)
