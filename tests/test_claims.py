@@ -119,3 +119,8 @@ def test_a_search_never_confirms_and_its_largest_find_has_no_interval() -> None:
     found = added(parts=[(0.5, (0.5, 0.5))], searched=True, needed=100)
     assert (found.verdict, found.interval) == ("not contradicted", None)
     assert added(parts=[(1.5, (1.5, 1.5))], searched=True).verdict == "fails"
+
+
+def test_what_is_said_of_these_very_networks_is_judged_and_has_no_interval() -> None:
+    found = added(parts=[(0.5, (0.5, 0.5))])
+    assert (found.verdict, found.measured, found.interval) == ("holds", 0.5, None)

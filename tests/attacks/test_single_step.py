@@ -1,4 +1,4 @@
-"""The first sign change along a direction, as the experiments ask for it: its conventions. The search itself is tested in test_ray."""
+"""The first sign change along a direction, as the experiments ask for it: its conventions. The search: test_ray and test_march."""
 
 import math
 

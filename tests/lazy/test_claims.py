@@ -43,7 +43,7 @@ def frame(exponents: dict[str, float] | None = None, wrong: int = 0, growth: flo
 def judged(rows: pd.DataFrame, folder: Path, scale: str = "laptop") -> dict[str, dict[str, Any]]:
     file, out = folder / "attack.parquet", folder / "claims.json"
     records.write(file, rows, ATTACK_COLUMNS, {"seed": 0})
-    claims.assess([file], scale, 0, folder / "tables", out)
+    claims.assess({"attack": [file]}, scale, 0, folder / "tables", out)
     return {entry["id"].removeprefix("lazy."): entry for entry in json.loads(out.read_text())["claims"]}
 
 
@@ -54,6 +54,7 @@ def test_records_that_follow_the_laws_hold_and_say_what_they_rest_on(tmp_path: P
         assert told[f"claim2.{name}.unit"] == told[f"claim2.{name}.pixels"] == "holds"
         assert told[f"claim3.{name}.unit"] == "holds"
     assert told["claim1.error.unit"] == "holds"
+    assert ledger["claim1.error.unit"]["interval"] is None
     assert told["claim4.step.unit.corrected"] == told["claim4.skewness.unit.corrected"] == "holds"
     assert told["claim4.step.pixels.as_published"] == "not measured"
     entry = ledger["claim2.step.unit"]
@@ -97,6 +98,6 @@ def test_means_leave_out_what_is_wrong_or_does_not_flip_and_count_it(tmp_path: P
 def test_figures_are_drawn(tmp_path: Path) -> None:
     file = tmp_path / "attack.parquet"
     records.write(file, frame(), ATTACK_COLUMNS, {"seed": 0})
-    figures.draw([file], 0, tmp_path / "out")
+    figures.draw({"attack": [file]}, 0, tmp_path / "out")
     names = {"dimension_unit", "dimension_pixels", "radius_unit", "radius_pixels", "histograms"}
     assert {path.stem for path in (tmp_path / "out").glob("*.svg")} == names

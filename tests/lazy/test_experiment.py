@@ -10,6 +10,7 @@ from onestep import records
 from onestep.errors import Mistake
 from onestep.lazy import experiment, models
 from onestep.lazy.models import UNCONSTRAINED
+from onestep.provenance import read_certificate
 
 from .conftest import RADII, SIDES, WIDTH, settings
 
@@ -68,6 +69,11 @@ def test_rows_say_what_was_trained(attacked: pd.DataFrame, images: Path) -> None
     assert attacked.groupby("c0")["correct"].mean()[UNCONSTRAINED] > 0.95
 
 
+def test_the_certificate_has_what_the_paper_says_of_the_training(trained: Path, tmp_path: Path) -> None:
+    experiment.attack(trained, None, 1, tmp_path / "a.parquet")
+    assert read_certificate(tmp_path / "a.parquet")["parameters"]["lr"] == settings()[0].lr
+
+
 def test_the_weights_kept_lie_inside_their_ball_and_those_of_the_authors_code_outside(trained: Path, published: Path) -> None:
     for folder, inside in ((trained, True), (published, False)):
         for file in folder.glob("**/*.safetensors"):
@@ -91,6 +97,14 @@ def test_the_same_weights_whichever_other_radii_are_asked_for(trained: Path, ima
     models.train(settings()[:1], RADII[:1], images, tmp_path / "alone")
     name = Path(f"side-{SIDES[0]}") / models.name(RADII[0])
     assert np.array_equal(models.read(tmp_path / "alone" / name).weights, models.read(trained / name).weights)
+
+
+def test_without_a_ball_a_training_ends_when_it_has_learned_so_much(trained: Path, images: Path, tmp_path: Path) -> None:
+    models.train(settings(learned=10.0)[:1], [UNCONSTRAINED], images, tmp_path / "soon")
+    name = Path(f"side-{SIDES[0]}") / models.name(UNCONSTRAINED)
+    soon, late = models.read(tmp_path / "soon" / name).info, models.read(trained / name).info
+    assert (soon["stop"], soon["steps"]) == ("learned", len(models.images(settings()[0], images).train_y))
+    assert late["steps"] > soon["steps"]
 
 
 def test_mistakes_are_one_line(images: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ TABLES = {"cells", "constants", "layers", "small", "changes", "slopes", "terms",
 
 def assess(recorded: Records, folder: Path, scale: str = "laptop", constant: float = 3.0) -> dict[str, dict[str, Any]]:
     out = folder / "claims.json"
-    claims.assess(*recorded.values(), DELTAS, constant, scale, 1, folder / "tables", out)
+    claims.assess(recorded, DELTAS, constant, scale, 1, folder / "tables", out)
     return {entry["id"].removeprefix("multilayer."): entry for entry in json.loads(out.read_text())["claims"]}
 
 

@@ -13,7 +13,7 @@ NAMES = {"constant", "scale", "bottleneck", "layers", "small", "gradient_change"
 
 
 def test_every_figure_is_drawn_and_one_is_the_same_twice(recorded: Records, tmp_path: Path) -> None:
-    figures.draw(*recorded.values(), [0.1, 0.5], 3.0, 1, tmp_path / "first")
+    figures.draw(recorded, [0.1, 0.5], 3.0, 1, tmp_path / "first")
     for name in NAMES:
         for suffix in (".pdf", ".svg"):
             assert read_certificate((tmp_path / "first" / name).with_suffix(suffix))["inputs"]

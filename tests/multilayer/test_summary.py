@@ -8,25 +8,6 @@ from onestep.multilayer import summary
 from onestep.statistics.intervals import exact_share
 
 
-def test_quantiles_count_what_was_not_found_as_infinitely_far() -> None:
-    values = np.append(np.arange(1.0, 91), [np.inf] * 10)
-    assert summary.exact_quantile(values, 0.5)[0] == 50
-    assert summary.exact_quantile(values, 0.95)[0] == np.inf
-    middle, (low, high) = summary.exact_quantile(values, 0.88)
-    assert middle == 88
-    assert low < 88 < high == np.inf
-
-
-def test_the_interval_of_a_quantile_covers_it() -> None:
-    """The 90% quantile of exponential samples of 100: in at least 95% of 400 repetitions, less three errors."""
-    rng = np.random.default_rng(0)
-    hits = 0
-    for _ in range(400):
-        low, high = summary.exact_quantile(rng.exponential(size=100), 0.9)[1]
-        hits += low <= np.log(10) <= high
-    assert hits / 400 >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / 400)
-
-
 def flips(distances: list[float]) -> pd.DataFrame:
     frame = pd.DataFrame({"network": range(len(distances)), "input": 0, "opposite_norm": distances, "perturbation_norm": distances})
     return frame.assign(

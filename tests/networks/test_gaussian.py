@@ -159,7 +159,7 @@ def test_in_a_frame_value_and_gradient_are_of_one_network(dim: int, bias: bool) 
     shape = Shape(dim, (30, 30), bias=bias)
     net = RandomNetwork.sample([stream(0, "frame", index) for index in range(2)], shape, kind="matrix-free", room=4)
     x = net.inputs([stream(0, "x", index) for index in range(2)], 2)
-    assert net.coordinates == min(dim, 4) + bias
+    assert x.shape[-1] == min(dim, 4) + bias
     value, gradient = net.value_and_gradient(x)
     assert torch.allclose(x[..., int(bias) :].norm(dim=-1), torch.full_like(value, math.sqrt(dim)), rtol=1e-12)
     if bias:

@@ -87,27 +87,6 @@ def test_cells_with_too_few_networks_are_left_out_unless_a_depth_has_no_others()
     assert len(kept) == 2 * (ENOUGH + 30)
 
 
-def test_the_exact_interval_of_a_median_is_the_sign_tests() -> None:
-    """20 observations: the 6th and the 15th smallest, which hold the median with 95.9% (sign test)."""
-    low, middle, high = summary.quantiles(np.arange(1.0, 21), np.array([0.5]), 20)
-    assert (low[0], middle[0], high[0]) == (6, 10, 15)
-    assert 1 - 2 * stats.binom.cdf(5, 20, 0.5) == pytest.approx(0.959, abs=1e-3)
-
-
-def test_the_difference_of_two_shares() -> None:
-    """Both 100%: the exact ends. Else: the interval holds the true difference in at least 95% of 2,000 draws."""
-    ones = pd.Series(np.ones(1500, dtype=bool))
-    estimate, (low, high) = summary.share_difference(ones, ones)
-    assert estimate == 0
-    assert (low, high) == pytest.approx((-(1 - 0.025 ** (1 / 1500)), 1 - 0.025 ** (1 / 1500)))
-    rng = np.random.default_rng(5)
-    held = 0
-    for _ in range(2000):
-        _, (low, high) = summary.share_difference(pd.Series(rng.random(80) < 0.97), pd.Series(rng.random(60) < 0.9))
-        held += low <= 0.07 <= high
-    assert held >= 0.95 * 2000
-
-
 def test_what_bounds_ask_of_activations() -> None:
     """Against integrals by quadrature of formulas written here, and the slope of GELU by its own maximum."""
 

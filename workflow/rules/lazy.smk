@@ -44,6 +44,7 @@ rule lazy_train:
         c0=lazy_radii,
         lr=setting("lazy/lr"),
         epochs=lazy_epochs,
+        learned=setting("lazy/learned"),
         seed=setting("seed"),
         code=code("onestep.lazy.models"),
     message:
@@ -51,7 +52,7 @@ rule lazy_train:
     shell:
         "onestep lazy train --dataset {params.dataset} --images {input.images} --side {params.sides} --width {params.width}"
         " --c0 {params.c0} --run {params.run} --norm {params.kind[0]} --protocol {params.kind[1]} --bias {params.kind[2]}"
-        " --lr {params.lr} --epochs {params.epochs} --seed {params.seed} --out {output.models} > {log} 2>&1"
+        " --lr {params.lr} --epochs {params.epochs} --learned {params.learned} --seed {params.seed} --out {output.models} > {log} 2>&1"
 
 
 rule lazy_attack:

@@ -85,9 +85,9 @@ class Judge:
     ) -> None:
         """Adds a claim about all of `parts`, of which the ledger shows the one that decides; `rows` are the records it rests on.
 
-        Without a part, with one that has no interval, or with a cell of fewer networks than needed, the claim is not measured. A
-        search can refute a claim about all points, from any number of networks, and never confirm it; a supremum found by a search has
-        no interval (its two ends are the estimate).
+        Without a part, with one that is not finite, or with a cell of fewer networks than needed, the claim is not measured. A search
+        can refute a claim about all points, from any number of networks, and never confirm it. Two equal ends are no interval: those
+        of a supremum that a search has found, or of what is said of these very networks.
         """
         finite = bool(parts) and bool(np.isfinite([(estimate, *interval) for estimate, interval in parts]).all())
         verdict, decides = judge_all([interval for _, interval in parts], holds) if finite else ("not measured", 0)
@@ -106,7 +106,7 @@ class Judge:
                 statement=statement,
                 published=published,
                 measured=measured if finite else None,
-                interval=None if not finite or (searched and interval[0] == interval[1]) else interval,
+                interval=None if not finite or interval[0] == interval[1] else interval,
                 verdict=verdict,
                 rule=rule,
                 networks=int(networks.sum()),

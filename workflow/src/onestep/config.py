@@ -4,7 +4,6 @@ Values that no field here describes are refused, so that a misspelt key cannot b
 """
 
 import json
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -250,6 +249,7 @@ class Lazy(Strict):
     )
     lr: float = Field(gt=0, allow_inf_nan=False, description="Learning rate of SGD.")
     epochs: Count = Field(description="Epochs after which training ends where the ball was not left, or not all was learned.")
+    learned: float = Field(gt=0, allow_inf_nan=False, description="Mean loss of an epoch below which a training without a ball ends.")
     bias: Literal["torch", "normal", "zero"] = Field(
         description="How hidden biases start where the text has a bias (Figures 2 and 3); it does not say."
     )
@@ -318,8 +318,8 @@ class Config(Strict):
         return self
 
 
-def _first_line(error: ValidationError, where: str) -> str:
-    """The first problem as one line: which key of which file, what is wrong, what was found there."""
+def _first_line(error: ValidationError) -> str:
+    """The first problem as one line: which key, what is wrong, what was found there."""
     problem = error.errors()[0]
     key = "/".join(str(part) for part in problem["loc"])
     message = problem["msg"].removeprefix("Value error, ")
@@ -330,25 +330,15 @@ def _first_line(error: ValidationError, where: str) -> str:
     else:
         message = f"{message[:1].lower()}{message[1:]}, not {problem['input']!r}" if not isinstance(problem["input"], dict) else message
     more = f" ({error.error_count() - 1} more like it)" if error.error_count() > 1 else ""
-    return f"{where}: {key}: {message}{more}"
+    return f"config.yaml: {key}: {message}{more}"
 
 
-def validate(values: object, where: str = "config.yaml") -> Config:
+def validate(values: object) -> Config:
     """The configuration as typed values; a mistake in it is one line."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise Mistake(_first_line(error, where)) from None
-
-
-def load(path: Path) -> Config:
-    """Reads and checks a configuration file."""
-    try:
-        return validate(yaml.safe_load(path.read_text()), str(path))
-    except FileNotFoundError:
-        raise Mistake(f"{path}: no such file; name the workflow's config.yaml") from None
-    except yaml.YAMLError as error:
-        raise Mistake(f"{path}: not valid YAML ({' '.join(str(error).split())}); mend it") from None
+        raise Mistake(_first_line(error)) from None
 
 
 def schema() -> str:

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from onestep.errors import Mistake
@@ -77,3 +77,27 @@ def sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--inputs", type=whole_number(1), required=True, help="inputs for each network")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     out(parser, "the record file (.parquet)")
+
+
+def evidence(parser: argparse.ArgumentParser, experiments: Sequence[str], seed: str = "root of the bootstrap's random streams") -> None:
+    """What a paper's claims and figures rest on: the record files of each experiment; `seed`: what it is for."""
+    for name in experiments:
+        parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, metavar="FILE", help=f"record files of `{name}`")
+    parser.add_argument("--seed", type=whole_number(0), required=True, help=seed)
+
+
+def record_files(options: argparse.Namespace, experiments: Sequence[str]) -> dict[str, list[Path]]:
+    """The record files that `evidence` asks for, by experiment."""
+    return {name: getattr(options, name) for name in experiments}
+
+
+def judging(parser: argparse.ArgumentParser) -> None:
+    """At which scale a paper's claims are judged, and where they and their tables go."""
+    parser.add_argument("--scale", choices=("smoke", "laptop", "paper"), required=True, help="smoke is too small to judge")
+    parser.add_argument("--tables", type=Path, required=True, metavar="DIR", help="where the tables go")
+    out(parser, "the claims (.json)")
+
+
+def drawing(parser: argparse.ArgumentParser) -> None:
+    """Where a paper's figures go."""
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the figures go (.pdf and .svg)")

@@ -17,6 +17,18 @@ from torch import Tensor
 from onestep import memory, records
 from onestep.provenance import certificate
 
+COLUMNS = {
+    "depth": "number of hidden layers L",
+    "width": "width k of every hidden layer",
+    "input_dim": "input dimension d",
+    "network": "index of the network in its cell",
+    "input": "index of the input of its network",
+    "value": "f(x)",
+    "gradient_norm": "||grad f(x)||",
+    "status": "switched; unswitched: no sign change below the cap; dead: f(x) is 0",
+}
+"""Record columns that mean the same in several experiments."""
+
 _BLOCK_NUMBERS = 2**21
 """About how many numbers are held at once."""
 _BLOCK_NETWORKS = 64

@@ -28,22 +28,19 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from onestep import memory, records
+from onestep import memory, records, sampling
 from onestep.attacks.ray import Roots
 from onestep.attacks.single_step import first_sign_change
 from onestep.errors import Mistake
 from onestep.networks.gaussian import Frame
 from onestep.networks.random_relu import DenseMatrix, RandomNetwork, Shape, never_formed, numbers_held
 from onestep.provenance import certificate
-from onestep.sampling import block_size
 from onestep.seeds import stream
 
 COLUMNS = {
     "part": "networks: one network and one input at a time, against depth and width; batches: the same for several networks at a time;"
     " first-layer: the first layer's share alone; choice: as `singlestep sample` works, which kind it chooses",
-    "depth": "number of hidden layers L",
-    "width": "width k of every hidden layer",
-    "input_dim": "input dimension d",
+    **{name: sampling.COLUMNS[name] for name in ("depth", "width", "input_dim")},
     "kind": "matrix-free: no matrix is formed; dense-torch: held, drawn by torch; dense: held, drawn as the experiments do;"
     " auto: each matrix as the experiments choose it",
     "dtype": "precision of weights and values",
@@ -255,7 +252,7 @@ def cells(
     for depth, width, dim, inputs in itertools.product(choice_depths, choice_widths, choice_dims, CHOICE_INPUTS):
         plans: dict[int, Cell] = {}
         for kind in ("matrix-free", "dense", "auto"):
-            networks = block_size(numbers_held(Shape(dim, (width,) * depth), inputs, kind))
+            networks = sampling.block_size(numbers_held(Shape(dim, (width,) * depth), inputs, kind))
             cell = Cell("choice", depth, width, dim, kind, "float64", networks, inputs)
             # What is chosen is mostly one of the pure kinds, and need not be measured again.
             plans.setdefault(cell.unformed, cell)

@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from onestep.errors import Mistake
-from onestep.options import out, positive, whole_number
+from onestep.options import drawing, evidence, judging, out, positive, record_files, whole_number
+
+EXPERIMENTS = ("attack",)
+_SEED = "root of all random streams, for the certificate"
 
 
 def _radius(text: str) -> float:
@@ -41,13 +44,16 @@ def add(commands: Any) -> None:
     verb.add_argument("--protocol", choices=("corrected", "as_published"), default="corrected", help="the text's, or the authors' code's")
     verb.add_argument("--lr", type=positive, default=0.1, help="learning rate (default 0.1)")
     verb.add_argument("--epochs", type=whole_number(1), default=100, help="at most (default 100)")
+    verb.add_argument(
+        "--learned", type=positive, default=0.01, help="mean loss of an epoch below which a training without a ball ends (default 0.01)"
+    )
     images(verb)
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the models go, one file for each side and C0")
 
     def training(o: argparse.Namespace) -> None:
         from onestep.lazy.models import Setting, train
 
-        how = (o.width, o.index, o.seed, o.norm == "unit", o.bias, o.protocol, o.lr, o.epochs)
+        how = (o.width, o.index, o.seed, o.norm == "unit", o.bias, o.protocol, o.lr, o.epochs, o.learned)
         train([Setting(o.dataset, side, *how) for side in o.side], o.c0, _file(o.images, o.dataset), o.out)
 
     verb.set_defaults(run=training)
@@ -65,31 +71,25 @@ def add(commands: Any) -> None:
 
     verb.set_defaults(run=attack)
 
-    def evidence(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--attack", type=Path, nargs="+", required=True, metavar="FILE", help="record files of `attack`")
-        parser.add_argument("--seed", type=whole_number(0), required=True, help="root of all random streams, for the certificate")
-
     verb = verbs.add_parser("claims", help="judge the paper's claims, and write the tables that they rest on")
-    evidence(verb)
-    verb.add_argument("--scale", choices=("smoke", "laptop", "paper"), required=True, help="smoke is too small to judge")
-    verb.add_argument("--tables", type=Path, required=True, metavar="DIR", help="where the tables go")
-    out(verb, "the claims (.json)")
+    evidence(verb, EXPERIMENTS, _SEED)
+    judging(verb)
 
     def claims(o: argparse.Namespace) -> None:
         from onestep.lazy import claims
 
-        claims.assess(o.attack, o.scale, o.seed, o.tables, o.out)
+        claims.assess(record_files(o, EXPERIMENTS), o.scale, o.seed, o.tables, o.out)
 
     verb.set_defaults(run=claims)
 
     verb = verbs.add_parser("figures", help="draw the paper's figures")
-    evidence(verb)
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the figures go (.pdf and .svg)")
+    evidence(verb, EXPERIMENTS, _SEED)
+    drawing(verb)
 
     def figures(o: argparse.Namespace) -> None:
         from onestep.lazy import figures
 
-        figures.draw(o.attack, o.seed, o.out)
+        figures.draw(record_files(o, EXPERIMENTS), o.seed, o.out)
 
     verb.set_defaults(run=figures)
 

@@ -17,11 +17,11 @@ from onestep.lazy.models import Images, Model
 ATTACK_COLUMNS = {
     "c0": "C0, the radius of the ball that training ends at, times sqrt(m); infinite where it ends nowhere",
     "width": "width m",
-    "input_dim": "input dimension d",
+    "input_dim": sampling.COLUMNS["input_dim"],
     "run": "index of the run: its own starting weights and order of the images",
     "input": "index of the test image",
-    "value": "f(x)",
-    "gradient_norm": "||grad f(x)||",
+    "value": sampling.COLUMNS["value"],
+    "gradient_norm": sampling.COLUMNS["gradient_norm"],
     "step": "|eta|, the smallest step along the gradient that changes the sign of f; null where none does",
     "perturbation_norm": "||eta grad f(x)||; null where step is",
     "input_norm": "||x||",
@@ -82,8 +82,8 @@ def attack(folder: Path, file: Path | None, count: int | None, out: Path) -> Non
     files = sorted(folder.glob("**/c0-*.safetensors"))
     if not files:
         raise Mistake(f"{folder}: holds no models; train them with `onestep lazy train`")
-    seed = models.setting_of(models.read(files[0])).seed
-    parameters = {"models": str(folder), "test_images": count, "seed": seed}
+    trained = models.setting_of(models.read(files[0]))
+    parameters = {"models": str(folder), "test_images": count, "seed": trained.seed, "lr": trained.lr}
     parts: list[pd.DataFrame] = []
     for path in files:
         model = models.read(path)

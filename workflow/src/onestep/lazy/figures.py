@@ -1,6 +1,6 @@
 """The figures of `lazy`: the published ones, redrawn so that they can be laid beside the originals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +75,13 @@ def dimension(cells: pd.DataFrame, norm: str) -> Figure:
     """Figures 2 (pixels) and 5 (unit norm): the smallest C0, every width; dotted the smallest width trained without a ball."""
     lazy = cells[(cells["protocol"] == "corrected") & (cells["norm"] == norm)]
     held = lazy[lazy["c0"] == lazy["c0"].min()]
-    free = lazy[np.isinf(lazy["c0"])].assign(width=np.inf)
-    widths = sorted(held["width"].unique())
-    words = {float(width): f"m = {width:,}" for width in widths}
+    words = {float(width): f"m = {width:,}" for width in sorted(held["width"].unique())}
+    free = lazy[np.isinf(lazy["c0"])]
+    free = free[free["width"] == free["width"].min()]
     if len(free):
-        smallest = lazy[np.isinf(lazy["c0"])]["width"].min()
-        free = free[lazy.loc[free.index, "width"] == smallest]
-        words[np.inf] = f"m = {smallest:,}, no ball"
-    return _dimension(pd.concat([held, free]), norm, "width", list(words), words)
+        words[np.inf] = f"m = {free['width'].min():,}, no ball"
+    # A line is named by its width: the one without a ball by an infinite one.
+    return _dimension(pd.concat([held, free.assign(width=np.inf)]), norm, "width", list(words), words)
 
 
 def radius(cells: pd.DataFrame, norm: str) -> Figure:
@@ -124,12 +123,12 @@ def histograms(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw(attack_files: Sequence[Path], seed: int, out: Path) -> None:
-    """Draws every figure into the folder `out`."""
-    rows = records.read(attack_files)
+def draw(files: Mapping[str, Sequence[Path]], seed: int, out: Path) -> None:
+    """Draws every figure into the folder `out`; `files`: the record files of each experiment by its name."""
+    rows = records.read(files["attack"])
     cells = summary.cells(summary.models(rows))
     made = {f"{name}_{norm}": figure(cells, norm) for name, figure in (("dimension", dimension), ("radius", radius)) for norm in NORMS}
     made["histograms"] = histograms(rows)
-    born = certificate(parameters={}, modules=[__name__], inputs=list(attack_files), seed=seed)
+    born = certificate(parameters={}, modules=[__name__], inputs=[file for paths in files.values() for file in paths], seed=seed)
     for name, figure in made.items():
         save(figure, out / f"{name}.pdf", born)

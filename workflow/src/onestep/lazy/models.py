@@ -46,7 +46,7 @@ class Setting:
     protocol: Protocol = "corrected"
     lr: float = 0.1
     epochs: int = 100
-    learned: float = 1e-2  # the mean loss of an epoch at which a training that no ball ends does
+    learned: float = 1e-2  # the mean loss of an epoch below which a training that no ball ends does
 
     def stream(self, what: str, *more: int) -> np.random.Generator:
         """The random stream of the network's part `what`."""

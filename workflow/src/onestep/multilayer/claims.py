@@ -1,7 +1,7 @@
 """The claims of `multilayer`, each with its rule, judged from the records. The rules were written before the first whole laptop run; that
 widths are judged at each profile's largest was decided when parts of it had been seen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +14,22 @@ from onestep.claims import Judge, Part
 from onestep.multilayer import SMALL, summary
 from onestep.multilayer.summary import CELL, SCAN
 from onestep.provenance import certificate
-from onestep.statistics.intervals import corrected, exact_share, percentile_interval
+from onestep.statistics.intervals import corrected, exact_share, percentile_interval, share
 from onestep.statistics.slopes import slopes
 from onestep.theory import bounds
 
 Array = NDArray[np.float64]
+Files = Mapping[str, Sequence[Path]]
 BELOW_ZERO = (-np.inf, float(np.nextafter(0, -1)))
 
 
-def _violations(counted: Any, delta: float, parts: int) -> Part:
-    """The share of independent networks that violate a bound, over delta, and its exact corrected interval."""
-    hits, n = int(np.sum(counted)), len(counted)
-    low, high = exact_share(hits, n, corrected(parts))
-    return hits / n / delta, (low / delta, high / delta)
-
-
 def _all(cases: Sequence[tuple[Any, float]]) -> list[Part]:
-    """The parts of a claim that a bound holds with probability 1 - delta: (violated, delta) of each cell, for delta >= 4 / networks."""
+    """The parts of a claim that a bound holds with probability 1 - delta: (violated, delta) of each cell, for delta >= 4 / networks.
+
+    Each part is the share of networks that violate the bound, over delta.
+    """
     told = [(violated, delta) for violated, delta in cases if len(violated) >= 4 / delta]
-    return [_violations(violated, delta, len(told)) for violated, delta in told]
+    return [share(violated, corrected(len(told)), delta) for violated, delta in told]
 
 
 _EXACT = "exact binomial, one input a network, >= 4/delta networks, corrected for their number"
@@ -288,7 +285,7 @@ def _vanishing(judge: Judge, scan: pd.DataFrame, limit: pd.DataFrame, seed: int,
         "no flip, for k >= (L d)^20",
         "share that no scanned step flips >= 90% in every cell with L >= d^3; exact binomial, one input a network, corrected; the width is"
         " far below the theorem's",
-        parts=[(float(cell.mean()), exact_share(int(cell.sum()), len(cell), corrected(len(kept)))) for cell in kept],
+        parts=[share(cell, corrected(len(kept))) for cell in kept],
         holds=(0.9, 1.0),
         rows=deep,
         figure="depth",
@@ -314,41 +311,26 @@ def _vanishing(judge: Judge, scan: pd.DataFrame, limit: pd.DataFrame, seed: int,
     return table
 
 
-def assess(
-    flip_files: Sequence[Path],
-    layers_files: Sequence[Path],
-    smoothness_files: Sequence[Path],
-    collapse_files: Sequence[Path],
-    scan_files: Sequence[Path],
-    limit_files: Sequence[Path],
-    deltas: Sequence[float],
-    constant: float,
-    scale: str,
-    seed: int,
-    tables: Path,
-    out: Path,
-) -> None:
-    """Judges every claim and writes them, with the tables that they rest on."""
-    flip, layers, smoothness = records.read(flip_files), records.read(layers_files), records.read(smoothness_files)
-    collapse, scan, limit = records.read(collapse_files), records.read(scan_files), records.read(limit_files)
+def assess(files: Files, deltas: Sequence[float], constant: float, scale: str, seed: int, tables: Path, out: Path) -> None:
+    """Judges every claim and writes them, with the tables that they rest on; `files`: the record files of each experiment by its name."""
+    read = {name: records.read(paths) for name, paths in files.items()}
     judge = Judge("multilayer", scale, [*CELL, "input_dim"], "random inputs (no data set)")
-    made = {"cells": summary.cells(flip), "constants": summary.constants_table(flip, deltas, constant)}
-    _theorem_1(judge, flip, deltas, constant, flip_files)
-    _lemma_2_2(judge, flip, deltas, flip_files)
-    made["layers"] = summary.layer_table(layers, seed)
-    _lemma_2_3(judge, layers, made["layers"], deltas, layers_files)
-    made["small"] = _lemma_2_5(judge, layers, deltas, layers_files)
-    made["changes"], replicates = summary.changes(smoothness, seed)
-    made["slopes"] = _lemma_2_8(judge, smoothness, made["changes"], replicates, smoothness_files)
-    made["terms"] = summary.terms(smoothness, seed)
-    made["collapse"] = summary.collapse_table(collapse, seed)
-    _collapse(judge, collapse, made["collapse"], seed, collapse_files)
-    made["scan"] = summary.scan_table(scan, limit)
-    made["vanishing"] = _vanishing(judge, scan, limit, seed, [*scan_files, *limit_files])
+    made = {"cells": summary.cells(read["flip"]), "constants": summary.constants_table(read["flip"], deltas, constant)}
+    _theorem_1(judge, read["flip"], deltas, constant, files["flip"])
+    _lemma_2_2(judge, read["flip"], deltas, files["flip"])
+    made["layers"] = summary.layer_table(read["layers"], seed)
+    _lemma_2_3(judge, read["layers"], made["layers"], deltas, files["layers"])
+    made["small"] = _lemma_2_5(judge, read["layers"], deltas, files["layers"])
+    made["changes"], replicates = summary.changes(read["smoothness"], seed)
+    made["slopes"] = _lemma_2_8(judge, read["smoothness"], made["changes"], replicates, files["smoothness"])
+    made["terms"] = summary.terms(read["smoothness"], seed)
+    made["collapse"] = summary.collapse_table(read["collapse"], seed)
+    _collapse(judge, read["collapse"], made["collapse"], seed, files["collapse"])
+    made["scan"] = summary.scan_table(read["scan"], read["limit"])
+    made["vanishing"] = _vanishing(judge, read["scan"], read["limit"], seed, [*files["scan"], *files["limit"]])
 
-    files = [*flip_files, *layers_files, *smoothness_files, *collapse_files, *scan_files, *limit_files]
     parameters = {"deltas": list(deltas), "constant": constant, "scale": scale}
-    born = certificate(parameters=parameters, modules=[__name__], inputs=files, seed=seed)
+    born = certificate(parameters=parameters, modules=[__name__], inputs=[file for paths in files.values() for file in paths], seed=seed)
     for name, frame in made.items():
         records.write_table(tables / f"{name}.csv", frame, born)
     claims.write(out, judge.claims, born)

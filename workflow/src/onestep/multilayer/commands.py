@@ -1,10 +1,11 @@
 """The commands of `multilayer`."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from onestep.options import out, positive, probability, whole_number
+from onestep.options import drawing, evidence, judging, out, positive, probability, record_files, whole_number
+
+EXPERIMENTS = ("flip", "layers", "smoothness", "collapse", "scan", "limit")
 
 
 def add(commands: Any) -> None:
@@ -104,35 +105,30 @@ def add(commands: Any) -> None:
 
     verb.set_defaults(run=limit)
 
-    def evidence(parser: argparse.ArgumentParser) -> None:
-        for name in ("flip", "layers", "smoothness", "collapse", "scan", "limit"):
-            parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, metavar="FILE", help=f"record files of `{name}`")
+    def theorems(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--deltas", type=probability, nargs="+", required=True, help="probabilities of failure of the theorems")
         parser.add_argument("--constant", type=positive, default=3.0, help="c3 of Theorem 1.1 (default 3)")
-        parser.add_argument("--seed", type=whole_number(0), required=True, help="root of the bootstrap's random streams")
 
     verb = verbs.add_parser("claims", help="judge the paper's claims, and write the tables that they rest on")
-    evidence(verb)
-    verb.add_argument("--scale", choices=("smoke", "laptop", "paper"), required=True, help="smoke is too small to judge")
-    verb.add_argument("--tables", type=Path, required=True, metavar="DIR", help="where the tables go")
-    out(verb, "the claims (.json)")
+    evidence(verb, EXPERIMENTS)
+    theorems(verb)
+    judging(verb)
 
     def claims(o: argparse.Namespace) -> None:
         from onestep.multilayer import claims
 
-        files = (o.flip, o.layers, o.smoothness, o.collapse, o.scan, o.limit)
-        claims.assess(*files, o.deltas, o.constant, o.scale, o.seed, o.tables, o.out)
+        claims.assess(record_files(o, EXPERIMENTS), o.deltas, o.constant, o.scale, o.seed, o.tables, o.out)
 
     verb.set_defaults(run=claims)
 
     verb = verbs.add_parser("figures", help="draw the paper's figures")
-    evidence(verb)
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the figures go (.pdf and .svg)")
+    evidence(verb, EXPERIMENTS)
+    theorems(verb)
+    drawing(verb)
 
     def figures(o: argparse.Namespace) -> None:
         from onestep.multilayer import figures
 
-        files = (o.flip, o.layers, o.smoothness, o.collapse, o.scan, o.limit)
-        figures.draw(*files, o.deltas, o.constant, o.seed, o.out)
+        figures.draw(record_files(o, EXPERIMENTS), o.deltas, o.constant, o.seed, o.out)
 
     verb.set_defaults(run=figures)

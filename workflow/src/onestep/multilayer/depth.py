@@ -24,11 +24,9 @@ from onestep.theory import kernels
 
 Array = NDArray[np.float64]
 
-_STATUS = "switched; unswitched: no sign change below the cap; dead: f(x) is 0"
+_CELL = {name: sampling.COLUMNS[name] for name in ("depth", "width", "input_dim")}
 COLLAPSE_COLUMNS = {
-    "depth": "number of hidden layers L",
-    "width": "width k of every hidden layer",
-    "input_dim": "input dimension d",
+    **_CELL,
     "network": "index of the network in its cell; the networks of all depths have their first layers in common",
     "input": "index of the input of its network; inputs 2 i and 2 i + 1 are opposite points of the sphere",
     "value": "f(x) at He's scale, that is times 2^((L-1)/2)",
@@ -37,25 +35,23 @@ COLLAPSE_COLUMNS = {
     "angle": "angle between their images f_L",
 }
 SCAN_COLUMNS = {
-    "depth": "number of hidden layers L",
-    "width": "width k of every hidden layer",
-    "input_dim": "input dimension d",
-    "network": "index of the network in its cell",
-    "input": "index of the input of its network",
+    **_CELL,
+    "network": sampling.COLUMNS["network"],
+    "input": sampling.COLUMNS["input"],
     "value": "f(x) at He's scale",
     "gradient_norm": "||grad f(x)|| at He's scale",
     "shorter": "the longest perturbation along the gradient up to which no scanned point has another sign; 0 if the first one has",
     "perturbation_norm": "length of the shortest scanned perturbation along the gradient that changes the sign; null where none does",
-    "status": _STATUS,
+    "status": sampling.COLUMNS["status"],
     "coarse_status": "the status by every second scanned point alone",
 }
 LIMIT_COLUMNS = {
     "depth": "number of hidden layers L, all of infinite width",
-    "input_dim": "input dimension d",
-    "network": "index of the network in its cell",
-    "input": "index of the input of its network",
+    "input_dim": sampling.COLUMNS["input_dim"],
+    "network": sampling.COLUMNS["network"],
+    "input": sampling.COLUMNS["input"],
     "value": "f(x), with variance 1",
-    "gradient_norm": "||grad f(x)||",
+    "gradient_norm": sampling.COLUMNS["gradient_norm"],
     "perturbation_norm": "length of the shortest perturbation along the gradient that changes the sign of f, while ||x|| = sqrt(d); null"
     " where none below the cap does",
     "status": "switched or unswitched",

@@ -33,22 +33,16 @@ _CELL = {
     "depth": "number of hidden layers L (the paper's l)",
     "width": "base width k",
     "bottleneck": "width b of the narrow layer; 0 where there is none",
-    "input_dim": "input dimension d",
+    "input_dim": sampling.COLUMNS["input_dim"],
 }
-_SAMPLE = {
-    "network": "index of the network in its cell",
-    "input": "index of the input of its network",
-    "value": "f(x)",
-    "gradient_norm": "||grad f(x)||",
-}
+_SAMPLE = {name: sampling.COLUMNS[name] for name in ("network", "input", "value", "gradient_norm")}
 _PERTURBATION = "length of the shortest perturbation along the gradient that changes the sign of f, while ||x|| = sqrt(d); null where"
-_STATUS = "switched; unswitched: no sign change below the cap; dead: f(x) is 0"
 FLIP_COLUMNS = {
     **_CELL,
     **_SAMPLE,
     "perturbation_norm": f"{_PERTURBATION} none below the cap does",
     "opposite_norm": "length of the shortest one at which f reaches -f(x), as Theorem 1.1 asks; null where none below the cap does",
-    "status": _STATUS,
+    "status": sampling.COLUMNS["status"],
     "opposite": "reached, unreached (below the cap) or dead",
 }
 LAYERS_COLUMNS = {
@@ -66,7 +60,7 @@ LAYERS_COLUMNS = {
     "random_shift": "||f~_i(x) - f~_i(x')||, how far the pre-activations of layer i move, for x' at distance R in a random direction",
     "gradient_shift": "the same along the gradient, against the sign of f(x)",
     "worst_shift": "the same in the direction found by ascent for this layer",
-    "status": _STATUS,
+    "status": sampling.COLUMNS["status"],
 }
 SMOOTHNESS_COLUMNS = {
     **_CELL,
@@ -78,7 +72,7 @@ SMOOTHNESS_COLUMNS = {
     "flipped": "share of the layer's neurons that are active at one of x and y only",
     "term_norm": "||Delta_j||",
     "term_share": "<Delta_j, Delta> / ||Delta||^2, Delta the whole difference: these add up to 1 over the layers",
-    "status": _STATUS,
+    "status": sampling.COLUMNS["status"],
 }
 
 

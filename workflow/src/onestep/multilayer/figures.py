@@ -1,6 +1,6 @@
 """The figures of `multilayer`: each statement of the paper against depth, width, profile and bottleneck."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -385,35 +385,23 @@ def depth(table: pd.DataFrame, vanishing: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw(
-    flip_files: Sequence[Path],
-    layers_files: Sequence[Path],
-    smoothness_files: Sequence[Path],
-    collapse_files: Sequence[Path],
-    scan_files: Sequence[Path],
-    limit_files: Sequence[Path],
-    deltas: Sequence[float],
-    limit: float,
-    seed: int,
-    out: Path,
-) -> None:
-    """Draws every figure of the paper into the folder `out`."""
-    flip, layer_rows, smoothness = records.read(flip_files), records.read(layers_files), records.read(smoothness_files)
-    scan, wide = records.read(scan_files), records.read(limit_files)
-    cells, constants = summary.cells(flip), summary.constants_table(flip, deltas, limit)
-    changes, _ = summary.changes(smoothness, seed)
+def draw(files: Mapping[str, Sequence[Path]], deltas: Sequence[float], limit: float, seed: int, out: Path) -> None:
+    """Draws every figure of the paper into the folder `out`; `files`: the record files of each experiment by its name."""
+    read = {name: records.read(paths) for name, paths in files.items()}
+    cells, constants = summary.cells(read["flip"]), summary.constants_table(read["flip"], deltas, limit)
+    changes, _ = summary.changes(read["smoothness"], seed)
     made = {
         "constant": constant(constants, limit),
-        "scale": scale(flip, deltas),
+        "scale": scale(read["flip"], deltas),
         "bottleneck": bottleneck(cells, constants, changes),
-        "layers": layers(summary.layer_table(layer_rows, seed)),
-        "small": small(layer_rows),
+        "layers": layers(summary.layer_table(read["layers"], seed)),
+        "small": small(read["layers"]),
         "gradient_change": gradient_change(changes),
-        "terms": terms(summary.terms(smoothness, seed)),
-        "collapse": collapse(summary.collapse_table(records.read(collapse_files), seed)),
-        "depth": depth(summary.scan_table(scan, wide), summary.vanishing_table(scan, wide, seed)[0]),
+        "terms": terms(summary.terms(read["smoothness"], seed)),
+        "collapse": collapse(summary.collapse_table(read["collapse"], seed)),
+        "depth": depth(summary.scan_table(read["scan"], read["limit"]), summary.vanishing_table(read["scan"], read["limit"], seed)[0]),
     }
-    files = [*flip_files, *layers_files, *smoothness_files, *collapse_files, *scan_files, *limit_files]
-    born = certificate(parameters={"deltas": list(deltas), "constant": limit}, modules=[__name__], inputs=files, seed=seed)
+    inputs = [file for paths in files.values() for file in paths]
+    born = certificate(parameters={"deltas": list(deltas), "constant": limit}, modules=[__name__], inputs=inputs, seed=seed)
     for name, figure in made.items():
         save(figure, out / f"{name}.pdf", born)

@@ -13,34 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from onestep.seeds import stream
-from onestep.statistics.intervals import LEVEL, REPLICATES, exact_share, percentile_interval, resampling_weights
+from onestep.statistics.intervals import REPLICATES, as_columns, exact_quantile, percentile_interval, resampling_weights, share
 from onestep.theory import bounds, kernels
 
 Array = NDArray[np.float64]
-Interval = tuple[float, float]
 CELL = ["profile", "depth", "width", "bottleneck"]
 SCAN = ["input_dim", "depth"]
-
-
-def exact_quantile(values: Any, probability: float, level: float = LEVEL) -> tuple[float, Interval]:
-    """A quantile of independent values, infinite ones included, and the exact interval from order statistics."""
-    n = len(values)
-    ends = exact_share(probability * n, n, level)
-    low, middle, high = (
-        float(np.quantile(np.asarray(values, dtype=np.float64), p, method="inverted_cdf")) for p in (ends[0], probability, ends[1])
-    )
-    return middle, (low, high)
-
-
-def share(counted: Any, level: float = LEVEL) -> tuple[float, Interval]:
-    """The share of independent samples that are counted, and its exact interval."""
-    hits, n = int(np.sum(counted)), len(counted)
-    return hits / n, exact_share(hits, n, level)
-
-
-def _with(name: str, estimate: tuple[float, Interval]) -> dict[str, float]:
-    """An estimate and its interval as three columns."""
-    return {name: estimate[0], f"{name}_low": estimate[1][0], f"{name}_high": estimate[1][1]}
 
 
 def groups(rows: pd.DataFrame, key: Sequence[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
@@ -64,9 +42,9 @@ def cells(flip: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, cell in groups(flip, CELL):
         row = name | {"input_dim": int(cell["input_dim"].iloc[0]), "networks": len(cell), "dead": float((cell["status"] == "dead").mean())}
-        row |= _with("switched", share(cell["status"] == "switched")) | _with("reached", share(cell["opposite"] == "reached"))
-        row |= _with("perturbation", exact_quantile(far(cell["perturbation_norm"]), 0.5))
-        rows.append(row | _with("opposite", exact_quantile(far(cell["opposite_norm"]), 0.5)))
+        row |= as_columns("switched", share(cell["status"] == "switched")) | as_columns("reached", share(cell["opposite"] == "reached"))
+        row |= as_columns("perturbation", exact_quantile(far(cell["perturbation_norm"]), 0.5))
+        rows.append(row | as_columns("opposite", exact_quantile(far(cell["opposite_norm"]), 0.5)))
     return pd.DataFrame(rows)
 
 
@@ -76,8 +54,8 @@ def constants_table(flip: pd.DataFrame, deltas: Sequence[float], constant: float
     for name, cell in groups(flip, CELL):
         for delta in deltas:
             each = constants(cell, delta)
-            row = name | {"delta": delta, "networks": len(cell)} | _with("constant", exact_quantile(each, 1 - delta))
-            rows.append(row | _with("within", share(each <= constant)))
+            row = name | {"delta": delta, "networks": len(cell)} | as_columns("constant", exact_quantile(each, 1 - delta))
+            rows.append(row | as_columns("within", share(each <= constant)))
     return pd.DataFrame(rows)
 
 
@@ -109,7 +87,7 @@ def changes(smoothness: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, Array]:
     for name, cell in groups(first, [*CELL, "direction"]):
         means = mean_replicates(cell["change"] / cell["gradient_norm"], seed, *_name(name))
         row = name | {"networks": len(cell), "switched": int((cell["status"] == "switched").sum())}
-        rows.append(row | _with("change", (float(means[0]), percentile_interval(means[1:]))))
+        rows.append(row | as_columns("change", (float(means[0]), percentile_interval(means[1:]))))
         replicates.append(means)
     return pd.DataFrame(rows), np.stack(replicates, axis=1)
 
@@ -125,7 +103,7 @@ def terms(smoothness: pd.DataFrame, seed: int) -> pd.DataFrame:
             ("term", cell["term_norm"] / cell["gradient_norm"]),
         ):
             means = mean_replicates(values, seed, *_name(name))
-            row |= _with(column, (float(means[0]), percentile_interval(means[1:])))
+            row |= as_columns(column, (float(means[0]), percentile_interval(means[1:])))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -150,7 +128,7 @@ def layer_table(layers: pd.DataFrame, seed: int) -> pd.DataFrame:
         quantities |= {direction: cell[f"{direction}_shift"] / cell["radius"] for direction in ("random", "gradient", "worst")}
         for column, values in quantities.items():
             means = mean_replicates(values, seed, *_name(name))
-            row |= _with(column, (float(means[0]), percentile_interval(means[1:])))
+            row |= as_columns(column, (float(means[0]), percentile_interval(means[1:])))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -175,20 +153,20 @@ def collapse_table(collapse: pd.DataFrame, seed: int) -> pd.DataFrame:
         ratios = pair_ratios(values)
         largest = np.nan_to_num(ratios.max(axis=1), nan=np.inf)
         row = name | {"networks": networks, "inputs": values.shape[1], "limit": float(bounds.collapse_bound(dim))}
-        row |= _with("largest", exact_quantile(largest, 0.9)) | _with("below", share(largest <= row["limit"]))
-        row |= _with("median_pair", exact_quantile(np.nan_to_num(np.median(ratios, axis=1), nan=np.inf), 0.5))
+        row |= as_columns("largest", exact_quantile(largest, 0.9)) | as_columns("below", share(largest <= row["limit"]))
+        row |= as_columns("median_pair", exact_quantile(np.nan_to_num(np.median(ratios, axis=1), nan=np.inf), 0.5))
         # Against input 0: its opposite, and the others.
         for kind, columns in (("opposite", [1]), ("other", list(range(2, values.shape[1])))):
             if columns:
                 means = mean_replicates(angle[:, columns].mean(axis=1), seed, "collapse", width, dim)
-                row |= _with(f"{kind}_angle", (float(means[0]), percentile_interval(means[1:])))
+                row |= as_columns(f"{kind}_angle", (float(means[0]), percentile_interval(means[1:])))
                 row[f"{kind}_recursion"] = float(kernels.angles_by_layer(start[:, columns], depth)[-1].mean())
                 ratio = means / row[f"{kind}_recursion"]
-                row |= _with(f"{kind}_ratio", (float(ratio[0]), percentile_interval(ratio[1:])))
+                row |= as_columns(f"{kind}_ratio", (float(ratio[0]), percentile_interval(ratio[1:])))
         squares = mean_replicates(np.log(norms[:, 1] / norms[:, 0]) ** 2, seed, "collapse", width, dim)
         predicted = float(kernels.norm_ratio_deviation(np.pi, depth, width))
         found = np.sqrt(squares)
-        row |= _with("norm_ratio", (float(found[0]), percentile_interval(found[1:])))
+        row |= as_columns("norm_ratio", (float(found[0]), percentile_interval(found[1:])))
         row["norm_ratio_law"] = predicted
         rows.append(row)
     return pd.DataFrame(rows)
@@ -198,10 +176,10 @@ def scan_table(scan: pd.DataFrame, limit: pd.DataFrame) -> pd.DataFrame:
     """The share that a single step flips in very deep networks, and at infinite width, where no width is given."""
     rows = []
     for name, cell in groups(scan, ["width", *SCAN]):
-        row = name | {"networks": len(cell)} | _with("switched", share(cell["status"] == "switched"))
+        row = name | {"networks": len(cell)} | as_columns("switched", share(cell["status"] == "switched"))
         rows.append(row | {"coarse": float((cell["coarse_status"] == "switched").mean())})
     for name, cell in groups(limit, SCAN):
-        rows.append(name | {"networks": len(cell)} | _with("switched", share(cell["status"] == "switched")))
+        rows.append(name | {"networks": len(cell)} | as_columns("switched", share(cell["status"] == "switched")))
     return pd.DataFrame(rows).astype({"width": "Int64"})
 
 
@@ -220,7 +198,7 @@ def vanishing_table(scan: pd.DataFrame, limit: pd.DataFrame, seed: int) -> tuple
             shares.append(np.append(hit.mean(), draw.binomial(len(hit), hit.mean(), REPLICATES) / len(hit)))
         if len(depths) > 1:
             half = vanishing_depth(np.stack(shares, axis=1), np.array(depths, dtype=float))
-            rows.append({"width": width, "input_dim": dim} | _with("half", (float(half[0]), percentile_interval(half[1:]))))
+            rows.append({"width": width, "input_dim": dim} | as_columns("half", (float(half[0]), percentile_interval(half[1:]))))
             replicates.append(half)
     return pd.DataFrame(rows).astype({"width": "Int64"}), np.stack(replicates, axis=1)
 

@@ -206,11 +206,6 @@ class RandomNetwork:
         return len(self.layers)
 
     @property
-    def coordinates(self) -> int:
-        """How many coordinates a vector of the input space has."""
-        return self._frame.size
-
-    @property
     def matrix_free(self) -> list[bool]:
         """Which of W_1 .. W_L are never formed."""
         return [isinstance(matrix, GaussianMatrix) for matrix in self.layers]

@@ -22,13 +22,11 @@ from onestep.singlestep.summary import (
     first_inputs,
     largest_cell,
     log_slopes,
-    quantiles,
-    share_difference,
     summarise,
     threshold,
     well_sampled,
 )
-from onestep.statistics.intervals import LEVEL, corrected, exact_share, percentile_interval, resampling_weights
+from onestep.statistics.intervals import LEVEL, corrected, exact_quantile, percentile_interval, resampling_weights, share, share_difference
 from onestep.statistics.slopes import slopes
 from onestep.theory import bounds, laws
 
@@ -52,12 +50,6 @@ def _mean(values: Array, seed: int, *name: str | int, level: float = LEVEL) -> P
     return float(means[0]), percentile_interval(means[1:], level)
 
 
-def _share(cell: pd.DataFrame, counted: "pd.Series[bool]", parts: int, unit: float = 1.0) -> Part:
-    """The share of a cell's rows (independent networks) that are counted, over `unit`, and its exact corrected interval."""
-    low, high = exact_share(int(counted.sum()), len(cell), corrected(parts))
-    return float(counted.mean()) / unit, (low / unit, high / unit)
-
-
 def _cells(rows: pd.DataFrame) -> list[pd.DataFrame]:
     """The rows of each cell, sorted by network and input."""
     names = cell_columns(rows)
@@ -78,7 +70,7 @@ def _switched(judge: Judge, rows: pd.DataFrame, name: str, statement: str, publi
         published,
         f"share switched >= 99.5% in {_CELLS} and d, k > 50; exact binomial over networks, one input each, corrected for the number of"
         " cells",
-        parts=[_share(cell, cell["status"] == "switched", len(cells)) for cell in cells],
+        parts=[share(cell["status"] == "switched", corrected(len(cells))) for cell in cells],
         holds=(0.995, 1.0),
         rows=rows,
         figure=figure,
@@ -183,7 +175,7 @@ def _explicit_bounds(
                     violated = cell["gradient_norm"] < limit
                 table.append((activation, bound, width, dim, gamma, limit, int(violated.sum()), len(cell)))
                 if limit > 0 and len(cell) >= 4 / gamma:
-                    telling.append((cell, violated, gamma))
+                    telling.append((violated, gamma))
                     used.append((activation, width, dim))
         judge.add(
             f"prop{proposition}.{bound}",
@@ -191,7 +183,7 @@ def _explicit_bounds(
             "share <= gamma",
             f"share of violations over gamma at most 1 at every gamma and in {_CELLS} where the bound says something{scaled};"
             " exact binomial, one input a network, >= 4/gamma networks, corrected for their number",
-            parts=[_share(cell, violated, len(telling), gamma) for cell, violated, gamma in telling],
+            parts=[share(violated, corrected(len(telling)), gamma) for violated, gamma in telling],
             holds=(0.0, 1.0),
             rows=rows[[cell in set(used) for cell in zip(rows["activation"], rows["width"], rows["input_dim"], strict=True)]],
             figure="bounds",
@@ -235,7 +227,7 @@ def _fixed_step(judge: Judge, theorem: int, fixed: pd.DataFrame, constant: float
         f"share not flipped over gamma at most 1 in the largest cell with at least {ENOUGH} networks, at every step"
         f" c = {name} sqrt(log(1/gamma)) of the grid with >= 4/gamma networks; exact binomial, one input a network, corrected for their"
         f" number ({remark})",
-        parts=[_share(cell, cell["status"] != "switched", len(cells), gamma) for cell, gamma in cells],
+        parts=[share(cell["status"] != "switched", corrected(len(cells)), gamma) for cell, gamma in cells],
         holds=(0.0, 1.0),
         rows=pd.concat([cell for cell, _ in cells]) if cells else largest.iloc[:0],
         figure="fixed_step",
@@ -257,7 +249,7 @@ def _proposition_2(judge: Judge, smooth: pd.DataFrame, gammas: Sequence[float], 
     parts = [(largest, (largest, largest))] if len(covered) else []
     if largest > 1:
         by_cell = [cell for _, cell in ratio.groupby([covered[name] for name in (*cell_columns(covered), "coefficient")])]
-        parts = [_share(cell.to_frame(), cell > 1, len(by_cell), gamma) for cell in by_cell]
+        parts = [share(cell > 1, corrected(len(by_cell)), gamma) for cell in by_cell]
     judge.add(
         "prop2.gradient-change",
         "Proposition 2: in a ball of radius R >= 1 the gradient changes by no more than its explicit bound (smooth activations).",
@@ -376,7 +368,7 @@ def _universal(judge: Judge, universal: pd.DataFrame, seed: int, files: Sequence
         "One fixed direction, +-(sum a_l w_l), flips all inputs of a two-layer network by some step below the cap.",
         "flips (no figure)",
         f"share flipped along one of the two signs >= 99% in {_CELLS} and d, k > 50; exact binomial, one input a network, corrected",
-        parts=[_share(cell, cell["status"] == "switched", len(cells)) for cell in _cells(first)],
+        parts=[share(cell["status"] == "switched", corrected(len(cells))) for cell in _cells(first)],
         holds=(0.99, 1.0),
         rows=first,
         figure="universal",
@@ -389,7 +381,7 @@ def _universal(judge: Judge, universal: pd.DataFrame, seed: int, files: Sequence
         "flips (no figure)",
         "share flipped by the perturbation of the configured length (universal_reach) >= 99% in the largest cell with at least"
         f" {ENOUGH} networks; exact binomial, one input a network",
-        parts=[_share(largest, largest["fixed_value"] * np.sign(largest["value"]) < 0, 1)] if len(largest) else [],
+        parts=[share(largest["fixed_value"] * np.sign(largest["value"]) < 0)] if len(largest) else [],
         holds=(0.99, 1.0),
         rows=largest,
         figure="universal",
@@ -437,15 +429,14 @@ def _half_normal(judge: Judge, he: Cells, samples: pd.DataFrame, files: Sequence
 def _infinite_width(judge: Judge, two_layer: pd.DataFrame, limit: pd.DataFrame, files: Sequence[Path]) -> None:
     rows = two_layer[(two_layer["width"] == two_layer["width"].max()) & two_layer["input_dim"].isin(limit["input_dim"])]
     cells = _cells(rows)
-    half, level = np.array([0.5]), corrected(2 * len(cells))  # both intervals of a ratio, in every cell
+    level = corrected(2 * len(cells))  # both intervals of a ratio, in every cell
     ratios = []
     for cell in cells:
         others = limit[limit["input_dim"] == cell["input_dim"].iloc[0]]
-        ours, theirs = (
-            quantiles(part["perturbation_norm"].fillna(np.inf), half, part["network"].nunique(), level) for part in (cell, others)
+        (ours, (low, high)), (theirs, (their_low, their_high)) = (
+            exact_quantile(part["perturbation_norm"].fillna(np.inf), 0.5, part["network"].nunique(), level) for part in (cell, others)
         )
-        low, middle, high = (float((above / below)[0]) for above, below in zip(ours, reversed(theirs), strict=True))
-        ratios.append((middle, (low, high)))
+        ratios.append((ours / theirs, (low / their_high, high / their_low)))
     judge.add(
         "law.infinite-width",
         "The perturbation's length follows the law of infinitely wide networks at every d: the two medians agree.",

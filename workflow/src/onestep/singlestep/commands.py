@@ -1,10 +1,21 @@
 """The commands of `singlestep`."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from onestep.options import chosen_device, networks, out, positive, probability, sampling, whole_number
+from onestep.options import (
+    chosen_device,
+    drawing,
+    evidence,
+    judging,
+    networks,
+    out,
+    positive,
+    probability,
+    record_files,
+    sampling,
+    whole_number,
+)
 
 SMOOTH = ("tanh", "softplus", "gelu")
 EXPERIMENTS = ("sample", "universal", "fixed", "variants", "hessian", "bracket", "limit")
@@ -116,34 +127,26 @@ def add(commands: Any) -> None:
 
     verb.set_defaults(run=limit)
 
-    def evidence(parser: argparse.ArgumentParser) -> None:
-        for name in EXPERIMENTS:
-            parser.add_argument(f"--{name}", type=Path, nargs="+", required=True, metavar="FILE", help=f"record files of `{name}`")
-        parser.add_argument("--seed", type=whole_number(0), required=True, help="root of the bootstrap's random streams")
-
     verb = verbs.add_parser("claims", help="judge the paper's claims, and write the tables that they rest on")
-    evidence(verb)
+    evidence(verb, EXPERIMENTS)
     verb.add_argument("--gammas", type=probability, nargs="+", required=True, help="probabilities of failure at which bounds are checked")
     verb.add_argument("--constant", type=positive, default=1.0, help="C3 of Theorem 1's step and C4 of Theorem 2's (default 1)")
-    verb.add_argument("--scale", choices=("smoke", "laptop", "paper"), required=True, help="smoke is too small to judge")
-    verb.add_argument("--tables", type=Path, required=True, metavar="DIR", help="where the tables go")
-    out(verb, "the claims (.json)")
+    judging(verb)
 
     def claims(o: argparse.Namespace) -> None:
         from onestep.singlestep import claims
 
-        files = {name: getattr(o, name) for name in EXPERIMENTS}
-        claims.assess(files, o.gammas, o.constant, o.scale, o.seed, o.tables, o.out)
+        claims.assess(record_files(o, EXPERIMENTS), o.gammas, o.constant, o.scale, o.seed, o.tables, o.out)
 
     verb.set_defaults(run=claims)
 
     verb = verbs.add_parser("figures", help="draw the paper's figures")
-    evidence(verb)
-    verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the figures go (.pdf and .svg)")
+    evidence(verb, EXPERIMENTS)
+    drawing(verb)
 
     def figures(o: argparse.Namespace) -> None:
         from onestep.singlestep import figures
 
-        figures.draw({name: getattr(o, name) for name in EXPERIMENTS}, o.seed, o.out)
+        figures.draw(record_files(o, EXPERIMENTS), o.seed, o.out)
 
     verb.set_defaults(run=figures)

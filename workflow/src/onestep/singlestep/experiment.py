@@ -28,17 +28,8 @@ from onestep.seeds import stream
 from onestep.theory import infinite_width
 from onestep.theory.certificates import l2_lower_bound
 
-_CELL = {
-    "depth": "number of hidden layers L",
-    "width": "width k of every hidden layer",
-    "input_dim": "input dimension d",
-}
-_SAMPLE = {
-    "network": "index of the network in its cell",
-    "input": "index of the input of its network",
-    "value": "f(x)",
-    "gradient_norm": "||grad f(x)||",
-}
+_CELL = {name: sampling.COLUMNS[name] for name in ("depth", "width", "input_dim")}
+_SAMPLE = {name: sampling.COLUMNS[name] for name in ("network", "input", "value", "gradient_norm")}
 SAMPLE_COLUMNS = {
     **_CELL,
     "hidden_scale": "variance of the hidden weights: he 2/k, unit 1/k; the same network, rescaled",
@@ -59,7 +50,7 @@ UNIVERSAL_COLUMNS = {
     "step": "|eta|, the smallest step along -sign(f(x)) times that direction that changes the sign; null where none below the cap does",
     "perturbation_norm": "|eta| times the direction's length; null where step is",
     "fixed_value": "f at x moved by the fixed length --reach along -sign(f(x)) times that direction: one of two perturbations for all x",
-    "status": "switched; unswitched: no sign change below the cap; dead: f(x) is 0",
+    "status": sampling.COLUMNS["status"],
 }
 FIXED_COLUMNS = {
     **_CELL,
@@ -90,7 +81,7 @@ BRACKET_COLUMNS = {
     "status": "ok; failed: no sign change found by one of the two; dead",
 }
 LIMIT_COLUMNS = {
-    "input_dim": _CELL["input_dim"],
+    "input_dim": sampling.COLUMNS["input_dim"],
     **_SAMPLE,
     **{name: SAMPLE_COLUMNS[name] for name in ("step", "perturbation_norm", "status")},
 }

@@ -27,12 +27,11 @@ from onestep.singlestep.summary import (
     hessian_law,
     infinite_width_cells,
     largest_cell,
-    quantiles,
     step_ratio_limit,
     summarise,
     well_sampled,
 )
-from onestep.statistics.intervals import exact_share
+from onestep.statistics.intervals import exact_quantile, exact_share
 from onestep.theory import bounds, laws
 
 _DASHED: dict[str, Any] = {"color": "0.45", "linestyle": "--", "linewidth": 0.8}
@@ -178,6 +177,13 @@ def _fine(values: Array) -> Array:
     return np.where(np.isfinite(values), values, np.nan)
 
 
+def _quantiles(values: "pd.Series[float]", probabilities: Array, networks: int) -> tuple[Array, Array, Array]:
+    """Quantiles between the ends of their exact intervals, an array like the probabilities each; a network is one observation."""
+    found = [exact_quantile(values, p, networks) for p in probabilities]
+    low, middle, high = np.array([(low, middle, high) for middle, (low, high) in found]).T
+    return low, middle, high
+
+
 def law(table: pd.DataFrame, samples: pd.DataFrame) -> Figure:
     """The half-normal law: quantiles in the largest cell at every depth, and the distance to the law against d, k and L."""
     figure, axes = panels(2, 2, 4.6)
@@ -190,7 +196,7 @@ def law(table: pd.DataFrame, samples: pd.DataFrame) -> Figure:
     axes[0].plot([0, 3], [0, 3], **_DASHED)
     for depth in depths:
         cell = largest[largest["depth"] == depth]
-        low, measured, high = quantiles(cell["perturbation_norm"].fillna(np.inf), probability, cell["network"].nunique())
+        low, measured, high = _quantiles(cell["perturbation_norm"].fillna(np.inf), probability, cell["network"].nunique())
         axes[0].fill_between(theory, _fine(low), _fine(high), color=colours[depth], alpha=0.15, linewidth=0)
         axes[0].plot(theory, _fine(measured), color=colours[depth])
     axes[0].set_xlabel("quantile of |N(0, 1)|")
@@ -246,7 +252,7 @@ def bound(two_layer: pd.DataFrame, curved: pd.DataFrame, activations: pd.DataFra
                 (axes[2 * row], cell["value"].abs(), 1 - gamma),
                 (axes[2 * row + 1], cell["gradient_norm"], gamma),
             ):
-                low, measured, high = quantiles(values, probability, len(cell))
+                low, measured, high = _quantiles(values, probability, len(cell))
                 axis.fill_between(gamma, low, high, color=colours[name], alpha=0.15, linewidth=0)
                 axis.plot(gamma, measured, color=colours[name], label=name if row else _short(width))
             if row == 0:
@@ -438,7 +444,7 @@ def infinite_width(table: pd.DataFrame, two_layer: pd.DataFrame, limit: pd.DataF
     for dim in sorted({dims[round(place)] for place in np.linspace(0, len(dims) - 1, 4)}):
         cell = two_layer[(two_layer["width"] == widths[-1]) & (two_layer["input_dim"] == dim)]
         law = np.quantile(limit.loc[limit["input_dim"] == dim, "perturbation_norm"].fillna(np.inf), probability, method="inverted_cdf")
-        low, measured, high = quantiles(cell["perturbation_norm"].fillna(np.inf), probability, cell["network"].nunique())
+        low, measured, high = _quantiles(cell["perturbation_norm"].fillna(np.inf), probability, cell["network"].nunique())
         axes[0].fill_between(_fine(law), _fine(low), _fine(high), color=colours[dim], alpha=0.15, linewidth=0)
         axes[0].plot(_fine(law), _fine(measured), color=colours[dim])
     axes[0].set_xlim(0, 3.5)

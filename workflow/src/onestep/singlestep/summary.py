@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onestep.networks.activations import ACTIVATIONS
-from onestep.statistics.intervals import LEVEL, Interval, exact_share, percentile_interval, resampling_weights
+from onestep.statistics.intervals import LEVEL, as_columns, exact_quantile, exact_share, percentile_interval, resampling_weights
 from onestep.statistics.slopes import slopes
 from onestep.theory import bounds, laws
 
@@ -172,20 +172,6 @@ def threshold(share: Array, grid: Array, level: float = 0.99) -> Array:
     return found
 
 
-def quantiles(values: Any, probability: Array, networks: int, level: float = LEVEL) -> tuple[Array, Array, Array]:
-    """Quantiles and the ends of their intervals: the quantiles at the ends of each probability's exact interval, each network a single
-    observation."""
-    ends = np.array([exact_share(p * networks, networks, level) for p in probability])
-    low, middle, high = (np.quantile(values, p, method="inverted_cdf") for p in (ends[:, 0], probability, ends[:, 1]))
-    return low, middle, high
-
-
-def _median(values: Any, networks: int) -> tuple[float, float, float]:
-    """The median and its exact interval."""
-    low, middle, high = quantiles(values, np.array([0.5]), networks)
-    return float(middle[0]), float(low[0]), float(high[0])
-
-
 # ---------------------------------------------------------------- other activations, other output layers
 
 
@@ -277,16 +263,6 @@ def compare(variants: Cells, reference: Cells, activations: pd.DataFrame) -> Com
     return Comparison(table, ratio)
 
 
-def share_difference(one: "pd.Series[bool]", other: "pd.Series[bool]", level: float = LEVEL) -> tuple[float, Interval]:
-    """The difference of two shares of independent observations, and its interval: Newcombe's, from the exact intervals of both.
-
-    Its ends are the exact ends where both shares are 100%, and it does not collapse there.
-    """
-    a, b = float(one.mean()), float(other.mean())
-    (a_low, a_high), (b_low, b_high) = (exact_share(int(part.sum()), len(part), level) for part in (one, other))
-    return a - b, (a - b - float(np.hypot(a - a_low, b_high - b)), a - b + float(np.hypot(a_high - a, b - b_low)))
-
-
 # ---------------------------------------------------------------- Hessian, infinite width, bracket
 
 
@@ -332,7 +308,7 @@ def infinite_width_cells(two_layer: pd.DataFrame, limit: pd.DataFrame) -> pd.Dat
         row["error"] = sum(np.sqrt(np.log(4 / (1 - LEVEL)) / (2 * size)) for size in (networks, len(others)))
         row["floor"] = laws.equal_law_distance(networks, len(others), LEVEL)
         for prefix, sample, size in (("", values, networks), ("limit_", others, len(others))):
-            row |= dict(zip((f"{prefix}median", f"{prefix}median_low", f"{prefix}median_high"), _median(sample, size), strict=True))
+            row |= as_columns(f"{prefix}median", exact_quantile(sample, 0.5, size))
             row[f"{prefix}switched"] = share = float(np.isfinite(sample).mean())
             row[f"{prefix}switched_low"], row[f"{prefix}switched_high"] = exact_share(share * size, size)
         table.append(row)
@@ -398,8 +374,7 @@ def bracket_cells(rows: pd.DataFrame) -> pd.DataFrame:
         ok = cell[cell["status"] == "ok"]
         row: dict[str, Any] = {"width": width, "input_dim": dim, "networks": len(cell), "ok": len(ok)}
         for label, (above, below) in BRACKET_RATIOS.items():
-            ends = _median(ok[above] / ok[below], len(ok)) if len(ok) else (np.nan,) * 3
-            row |= dict(zip((label, f"{label}_low", f"{label}_high"), ends, strict=True))
+            row |= as_columns(label, exact_quantile(ok[above] / ok[below], 0.5) if len(ok) else (np.nan, (np.nan, np.nan)))
         row["violations"] = int((cell["lower_bound"] > cell[["best_norm", "step_norm"]].min(axis=1)).sum())
         row["step_is_best"] = int((ok["best_norm"] > (1 - NOTHING) * ok["step_norm"]).sum())
         row["gradients"] = float(ok["gradients"].median()) if len(ok) else np.nan

@@ -1,5 +1,7 @@
 """95% intervals. Inputs of one network are correlated, so networks are resampled, never inputs."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
@@ -8,6 +10,7 @@ from onestep.seeds import stream
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
+Estimate = tuple[float, Interval]
 
 LEVEL = 0.95
 REPLICATES = 1000
@@ -25,12 +28,45 @@ def exact_share(successes: float, trials: int, level: float = LEVEL) -> Interval
     return low, high
 
 
+def share(counted: Any, level: float = LEVEL, unit: float = 1.0) -> Estimate:
+    """The share of independent observations [n] that are counted, over `unit`, and its exact interval."""
+    hits, n = int(np.sum(counted)), len(counted)
+    low, high = exact_share(hits, n, level)
+    return hits / n / unit, (low / unit, high / unit)
+
+
+def share_difference(one: Any, other: Any, level: float = LEVEL) -> Estimate:
+    """The difference of two shares of independent observations, and its interval: Newcombe's, from the exact intervals of both.
+
+    Its ends are the exact ends where both shares are 100%, and it does not collapse there.
+    """
+    (a, (a_low, a_high)), (b, (b_low, b_high)) = share(one, level), share(other, level)
+    return a - b, (a - b - float(np.hypot(a - a_low, b_high - b)), a - b + float(np.hypot(a_high - a, b - b_low)))
+
+
+def exact_quantile(values: Any, probability: float, observations: int | None = None, level: float = LEVEL) -> Estimate:
+    """A quantile of values [n], infinite ones included, and the quantiles at the ends of the probability's exact interval.
+
+    `observations`: how many independent ones the values are, where they are not all: the networks that have several inputs each.
+    """
+    n = len(values) if observations is None else observations
+    low, high = exact_share(probability * n, n, level)
+    ends = np.quantile(np.asarray(values, dtype=np.float64), [low, probability, high], method="inverted_cdf")
+    return float(ends[1]), (float(ends[0]), float(ends[2]))
+
+
+def as_columns(name: str, estimate: Estimate) -> dict[str, float]:
+    """An estimate and its interval as three columns of a table."""
+    middle, (low, high) = estimate
+    return {name: middle, f"{name}_low": low, f"{name}_high": high}
+
+
 def corrected(parts: int) -> float:
     """The level of each of several intervals that hold together at LEVEL (Bonferroni)."""
     return 1 - (1 - LEVEL) / max(parts, 1)
 
 
-def t_interval(values: Array, level: float = LEVEL) -> tuple[float, Interval]:
+def t_interval(values: Array, level: float = LEVEL) -> Estimate:
     """Mean of a few independent values and its t interval; all reals for fewer than two."""
     mean, n = float(np.mean(values)) if len(values) else np.nan, len(values)
     if n < 2:
