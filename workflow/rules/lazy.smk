@@ -6,7 +6,13 @@ LAZY_FIGURES = {
     "radius_pixels": "Figure 3: the same for pixels and a bias",
     "histograms": "Figure 7: histograms",
 }
-LAZY_TABLES = ["models", "cells", "exponents", "growth"]
+LAZY_FIGURES |= {
+    "robust": "Figure 4: adversarial training in a ball",
+    "collapse": "Figure 4 in one variable, and what is certain of all networks of the ball",
+    "journey": "Where laziness ends: training without a ball",
+    "bracket": "What the single step loses",
+}
+LAZY_TABLES = ["models", "cells", "exponents", "growth", "protocols", "robust", "contours", "checks", "ball", "bracket"]
 LAZY_KINDS = {
     "corrected": ("unit", "corrected", "none"),
     "corrected-pixels": ("pixels", "corrected", setting("lazy/bias")),
@@ -14,7 +20,19 @@ LAZY_KINDS = {
     "published-pixels": ("pixels", "as_published", "normal"),
 }
 LAZY_IMAGES = f"results/data/{setting('lazy/dataset')}/images.safetensors"
-LAZY_RECORDS = {"attack": lazy_jobs("attack/{kind}/width-{width}/run-{run}.parquet")}
+LAZY_RECORDS = {
+    name: [f"{RESULTS}/records/lazy/{file}" for file in files]
+    for name, files in {
+        "attack": lazy_jobs("attack/{kind}/width-{width}/run-{run}.parquet"),
+        "bracket": lazy_some("bracket", setting(f"{LAZY}/widths")[:1], setting(f"{LAZY}/bracket_runs")),
+        "journey": lazy_some("journey", setting(f"{LAZY}/free_widths"), setting(f"{LAZY}/runs")),
+        "adversarial": lazy_panels(),
+        "check": lazy_panels(check=True),
+        "ball": [f"ball/width-{width}.parquet" for width in setting(f"{LAZY}/ball_widths")],
+    }.items()
+}
+
+LAZY_EVIDENCE = " ".join(f"--{name} {{input.{name}}}" for name in LAZY_RECORDS)
 
 
 rule lazy_train:
@@ -83,6 +101,161 @@ rule lazy_attack:
         "onestep lazy attack --models {input.models} --images {input.images} {params.chosen} --out {output.records} > {log} 2>&1"
 
 
+rule lazy_bracket:
+    input:
+        images=LAZY_IMAGES,
+        models=rules.lazy_train.output.models,
+    output:
+        records=f"{RESULTS}/records/lazy/bracket/{{kind}}/width-{{width}}/run-{{run}}.parquet",
+    log:
+        f"{RESULTS}/logs/lazy/bracket/{{kind}}/width-{{width}}/run-{{run}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/lazy/bracket/{{kind}}/width-{{width}}/run-{{run}}.tsv"
+    priority: 60
+    conda:
+        "../../envs/onestep.yaml"
+    threads: 1
+    resources:
+        mem_mb=lazy_memory,
+        runtime=minutes(60),
+        gpu=0,
+        seconds=round(2 + 25 * setting(f"{LAZY}/bracket_images")),
+    params:
+        images=setting(f"{LAZY}/bracket_images"),
+        code=code("onestep.lazy.experiment"),
+    message:
+        "Bracketing the smallest perturbation on the networks of width {wildcards.width}, run {wildcards.run} ({wildcards.kind})."
+    shell:
+        "onestep lazy bracket --models {input.models} --images {input.images} --test-images {params.images} --out {output.records}"
+        " > {log} 2>&1"
+
+
+rule lazy_journey:
+    input:
+        images=LAZY_IMAGES,
+        models=rules.lazy_train.output.models,
+    output:
+        records=f"{RESULTS}/records/lazy/journey/{{kind}}/width-{{width}}/run-{{run}}.parquet",
+    log:
+        f"{RESULTS}/logs/lazy/journey/{{kind}}/width-{{width}}/run-{{run}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/lazy/journey/{{kind}}/width-{{width}}/run-{{run}}.tsv"
+    priority: 60
+    conda:
+        "../../envs/onestep.yaml"
+    threads: 1
+    resources:
+        mem_mb=lazy_memory,
+        runtime=minutes(10),
+        gpu=0,
+        seconds=4,
+    params:
+        code=code("onestep.lazy.experiment"),
+    message:
+        "Following the training without a ball at width {wildcards.width}, run {wildcards.run} ({wildcards.kind})."
+    shell:
+        "onestep lazy journey --models {input.models} --images {input.images} --out {output.records} > {log} 2>&1"
+
+
+rule lazy_adversarial:
+    input:
+        images=LAZY_IMAGES,
+    output:
+        records=f"{RESULTS}/records/lazy/adversarial/{{panel}}/{{protocol}}/width-{{width}}/side-{{side}}/run-{{run}}.parquet",
+    log:
+        f"{RESULTS}/logs/lazy/adversarial/{{panel}}/{{protocol}}/width-{{width}}/side-{{side}}/run-{{run}}.log",
+    cache: True
+    priority: lambda wildcards: lazy_panel_seconds(wildcards)
+    conda:
+        "../../envs/onestep.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=lambda wildcards: minutes(lazy_panel_seconds(wildcards)),
+        gpu=0,
+        seconds=lazy_panel_seconds,
+    params:
+        dataset=setting("lazy/dataset"),
+        # Params, not wildcards, make the key under which the cache finds a result.
+        network=lambda wildcards: f"--width {wildcards.width} --side {wildcards.side} --run {wildcards.run}",
+        how=lambda wildcards: "--protocol as_published --bias normal" if wildcards.protocol == "as_published" else "",
+        cells=lazy_cells,
+        attacks=lazy_attacks,
+        lr=setting("lazy/adversarial/lr"),
+        checked=setting(f"{LAZY}/adversarial/checked"),
+        seed=setting("seed"),
+        code=code("onestep.lazy.adversarial"),
+    message:
+        "Training against attacks at width {wildcards.width}, side {wildcards.side}, run {wildcards.run} ({wildcards.protocol})."
+    shell:
+        "onestep lazy adversarial --dataset {params.dataset} --images {input.images} {params.network} {params.how} {params.cells}"
+        " {params.attacks} --lr {params.lr} --checked {params.checked} --seed {params.seed} --out {output.records} > {log} 2>&1"
+
+
+rule lazy_check:
+    input:
+        images=LAZY_IMAGES,
+    output:
+        records=f"{RESULTS}/records/lazy/check/budgets/{{protocol}}/width-{{width}}/side-{{side}}/run-{{run}}.parquet",
+    log:
+        f"{RESULTS}/logs/lazy/check/budgets/{{protocol}}/width-{{width}}/side-{{side}}/run-{{run}}.log",
+    cache: True
+    conda:
+        "../../envs/onestep.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=lambda wildcards: minutes(10 * lazy_panel_seconds(wildcards)),
+        gpu=0,
+        seconds=lambda wildcards: 4 * lazy_panel_seconds(wildcards),
+    params:
+        dataset=setting("lazy/dataset"),
+        network=lambda wildcards: f"--width {wildcards.width} --side {wildcards.side} --run {wildcards.run}",
+        cells=lazy_cells,
+        attacks=lazy_attacks,
+        lr=setting("lazy/adversarial/lr"),
+        seed=setting("seed"),
+        code=code("onestep.lazy.adversarial"),
+    message:
+        "Training against the published attack at width {wildcards.width}, side {wildcards.side}, run {wildcards.run}."
+    shell:
+        "onestep lazy check --dataset {params.dataset} --images {input.images} {params.network} {params.cells} {params.attacks}"
+        " --lr {params.lr} --seed {params.seed} --out {output.records} > {log} 2>&1"
+
+
+rule lazy_ball:
+    input:
+        images=LAZY_IMAGES,
+    output:
+        records=f"{RESULTS}/records/lazy/ball/width-{{width}}.parquet",
+    log:
+        f"{RESULTS}/logs/lazy/ball/width-{{width}}.log",
+    cache: True
+    priority: lambda wildcards: int(wildcards.width) // 100
+    conda:
+        "../../envs/onestep.yaml"
+    threads: 1
+    resources:
+        mem_mb=lazy_memory,
+        runtime=minutes(240),
+        gpu=0,
+        seconds=lambda wildcards: round(2 + 1.5e-6 * int(wildcards.width) * setting(f"{LAZY}/ball_networks")),
+    params:
+        dataset=setting("lazy/dataset"),
+        sides=setting(f"{LAZY}/sides"),
+        width=lambda wildcards: int(wildcards.width),
+        c0=setting("lazy/c0"),
+        networks=setting(f"{LAZY}/ball_networks"),
+        inputs=setting(f"{LAZY}/ball_inputs"),
+        seed=setting("seed"),
+        code=code("onestep.lazy.ball"),
+    message:
+        "Looking at all networks of the balls of width {wildcards.width} at once."
+    shell:
+        "onestep lazy ball --dataset {params.dataset} --images {input.images} --side {params.sides} --width {params.width} --c0 {params.c0}"
+        " --networks {params.networks} --inputs {params.inputs} --seed {params.seed} --out {output.records} > {log} 2>&1"
+
+
 rule lazy_claims:
     input:
         **LAZY_RECORDS,
@@ -102,6 +275,7 @@ rule lazy_claims:
         gpu=0,
         seconds=4,
     params:
+        gammas=setting("lazy/gammas"),
         seed=setting("seed"),
         scale=SCALE,
         tables=lambda wildcards, output: Path(output.tables[0]).parent,
@@ -109,8 +283,8 @@ rule lazy_claims:
     message:
         "Judging the claims of lazy."
     shell:
-        "onestep lazy claims --attack {input.attack} --scale {params.scale} --seed {params.seed} --tables {params.tables}"
-        " --out {output.claims} > {log} 2>&1"
+        f"onestep lazy claims {LAZY_EVIDENCE}"
+        " --gammas {params.gammas} --scale {params.scale} --seed {params.seed} --tables {params.tables} --out {output.claims} > {log} 2>&1"
 
 
 rule lazy_figures:
@@ -146,7 +320,7 @@ rule lazy_figures:
     message:
         "Drawing the figures of lazy."
     shell:
-        "onestep lazy figures --attack {input.attack} --seed {params.seed} --out {params.figures} > {log} 2>&1"
+        f"onestep lazy figures {LAZY_EVIDENCE}" " --seed {params.seed} --out {params.figures} > {log} 2>&1"
 
 
 rule lazy_notebook:

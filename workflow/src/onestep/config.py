@@ -213,6 +213,28 @@ class Multilayer(Strict):
     scales: MultilayerScales = Field(description="Grids and sample sizes.")
 
 
+class AdversarialSizes(Strict):
+    """Figure 4 of `lazy` at one scale."""
+
+    sides: Annotated[list[Count], Ascending] = Field(min_length=1, description="Sides of the images, left panel.")
+    width: Count = Field(description="Width m there.")
+    widths: Annotated[list[Count], Ascending] = Field(min_length=1, description="Widths m, right panel.")
+    side: Count = Field(description="Side of the images there.")
+    runs: Annotated[int, Field(ge=2)] = Field(description="Runs of both panels.")
+    epochs: Count = Field(description="Epochs at most.")
+    patience: Count = Field(description="Training ends when the robust training accuracy has not risen for so many epochs.")
+    training_steps: Count = Field(description="Steps of the attack in training; the published one has 100.")
+    test_steps: Count = Field(description="Steps of the attack on the test images; the published one has 100.")
+    checked: int = Field(ge=0, description="In each job, cells on whose test images the published attack is run, too.")
+    checked_sides: list[Count] = Field(
+        description="Sides of the left panel at which one cell is trained again, against the published attack, for each run."
+    )
+    published_sides: list[Count] = Field(description="Sides of the left panel at which the authors' own protocol is run, too.")
+    published_runs: Count = Field(description="Runs of it.")
+    published_epochs: Count = Field(description="Epochs of it at most.")
+    published_patience: Count = Field(description="Its patience.")
+
+
 class LazySizes(Strict):
     """What `lazy` trains at one scale."""
 
@@ -230,6 +252,14 @@ class LazySizes(Strict):
     free_widths: Annotated[list[Count], Ascending] = Field(
         min_length=1, description="Widths m at which the same networks are trained without a ball, too."
     )
+    bracket_images: Count = Field(
+        description="Test images of each network for which the step is put beside the smallest distance and a bound."
+    )
+    bracket_runs: Count = Field(description="Runs, of the smallest width, for which that is done.")
+    ball_widths: Annotated[list[Count], Ascending] = Field(min_length=1, description="Widths m of the balls of which all is certain.")
+    ball_networks: Count = Field(description="Starts there.")
+    ball_inputs: Count = Field(description="Test images for each of them.")
+    adversarial: AdversarialSizes = Field(description="Figure 4.")
 
 
 class LazyScales(Strict):
@@ -238,6 +268,23 @@ class LazyScales(Strict):
     smoke: LazySizes = Field(description="Everything once, tiny: too small to judge a claim.")
     laptop: LazySizes = Field(description="Every side; every C0 at width 1,000, the smallest at widths to 100,000.")
     paper: LazySizes = Field(description="The published widths, with more runs.")
+
+
+class Adversarial(Strict):
+    """Figure 4 of `lazy`: adversarial training in a ball around the start."""
+
+    lr: float = Field(gt=0, allow_inf_nan=False, description="Learning rate of SGD on the summed loss of a minibatch.")
+    c0: float = Field(gt=0, allow_inf_nan=False, description="Left panel: the ball has the radius C0 / sqrt(m).")
+    budget: float = Field(gt=0, allow_inf_nan=False, description="Right panel: the length ||delta|| of the perturbations.")
+    budgets: Annotated[list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], Ascending] = Field(
+        min_length=1, description="Left panel: lengths ||delta|| times sqrt(d), as far as ||delta|| lies between the ends."
+    )
+    radii: Annotated[list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], Ascending] = Field(
+        min_length=1, description="Right panel: radii V times sqrt(m), as far as V lies between the ends."
+    )
+    ends: Annotated[list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], Ascending] = Field(
+        min_length=2, max_length=2, description="The smallest and the largest ||delta|| and V, trained for everywhere."
+    )
 
 
 class Lazy(Strict):
@@ -253,6 +300,10 @@ class Lazy(Strict):
     bias: Literal["torch", "normal", "zero"] = Field(
         description="How hidden biases start where the text has a bias (Figures 2 and 3); it does not say."
     )
+    gammas: Annotated[list[Fraction], Ascending] = Field(
+        min_length=1, description="Probabilities of failure gamma at which the lemmas are checked."
+    )
+    adversarial: Adversarial = Field(description="Figure 4.")
     scales: LazyScales = Field(description="Grids.")
 
 

@@ -34,6 +34,11 @@ def positive(text: str) -> float:
     return value
 
 
+def not_negative(text: str) -> float:
+    """0, or a number above it."""
+    return 0.0 if text in ("0", "0.0") else positive(text)
+
+
 def probability(text: str) -> float:
     """A number between 0 and 1."""
     value = positive(text)

@@ -1,7 +1,9 @@
 """The claims of `lazy`, each with its rule, judged from the records. The rules were written before the first laptop run."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,8 @@ from onestep.claims import Judge, Part
 from onestep.lazy import summary
 from onestep.lazy.summary import CELL, LARGE
 from onestep.provenance import certificate
-from onestep.statistics.intervals import corrected, t_interval
+from onestep.statistics.intervals import corrected, share, t_interval
+from onestep.statistics.slopes import slopes
 
 NORMS = {"unit": "normalised images, no bias", "pixels": "pixels in [0, 1], with a bias"}
 EXPONENTS = {"gradient": ("The gradient's norm grows like sqrt(d)", 0.5), "step": ("The step falls like 1/d", -1.0)} | {
@@ -19,6 +22,7 @@ EXPONENTS = {"gradient": ("The gradient's norm grows like sqrt(d)", 0.5), "step"
 }
 WORDS = {"gradient": "the gradient's norm", "step": "the step", "perturbation": "the relative perturbation"}
 FEWEST_RUNS = 10
+BALL = ["c0", "width", "input_dim"]
 
 
 def _parts(table: pd.DataFrame, column: str) -> list[Part]:
@@ -119,11 +123,185 @@ def _histograms(judge: Judge, table: pd.DataFrame, rows: pd.DataFrame, norm: str
         )
 
 
-def assess(files: Mapping[str, Sequence[Path]], scale: str, seed: int, tables: Path, out: Path) -> None:
+def _adversarial(judge: Judge, table: pd.DataFrame, contours: pd.DataFrame, rows: pd.DataFrame, files: Sequence[Path]) -> None:
+    """Claims 5 and 6, on Figure 4."""
+    text = contours[contours["protocol"] == "corrected"]
+    rows = rows[rows["protocol"] == "corrected"].assign(network=rows["run"])
+
+    def by_run(panel: str, level: float) -> pd.DataFrame:
+        """The crossings of a level, [runs, sizes]: the sizes at which every run has one."""
+        chosen = text[(text["panel"] == panel) & (text["level"] == level)]
+        return chosen.pivot_table(index="run", columns="size", values="crossing").dropna(axis=1)
+
+    def exponent(wide: pd.DataFrame) -> list[Part]:
+        fitted = slopes(np.log(wide.to_numpy()), np.log(wide.columns.to_numpy(float)))[:, 0] if wide.shape[1] > 1 else np.array([])
+        return [t_interval(fitted)]
+
+    def scaled(wide: pd.DataFrame) -> list[Part]:
+        return [t_interval((wide * wide.columns.to_numpy(float) ** 0.5).mean(axis=1).to_numpy())]
+
+    def add(name: str, panel: str, statement: str, published: str, rule: str, parts: list[Part], holds: tuple[float, float]) -> None:
+        own = rows[rows["panel"] == panel]
+        judge.add(name, statement, published, rule, parts=parts, holds=holds, rows=own, figure="robust", files=files)
+
+    gone, safe = by_run("budgets", 0.01), by_run("radii", 0.99)
+    over = "runs; t interval over runs, each of them the mean over the sizes at which every run has the crossing"
+    add(
+        "claim5.radius",
+        "budgets",
+        "Figure 4, left: the robust accuracy drops to 0 about a perturbation of 5 / sqrt(d).",
+        "5 / sqrt(d)",
+        f"the length at which the robust accuracy falls to 1%, times sqrt(d), within 4.5 .. 6; mean over {over}",
+        scaled(gone),
+        (4.5, 6.0),
+    )
+    add(
+        "claim5.exponent",
+        "budgets",
+        "Figure 4, left: the length at which it drops follows 1 / sqrt(d).",
+        "exponent -0.5",
+        "slope of the log of that length on log d within 0.1 of -0.5; t interval over runs, over the dimensions at which every run has it",
+        exponent(gone),
+        (-0.6, -0.4),
+    )
+    learned = table[(table["protocol"] == "corrected") & (table["robust"] >= 0.5)]
+    error = float((1 - learned["clean"]).max()) if len(learned) else np.nan
+    judge.add(
+        "claim5.clean",
+        "Projected adversarial training does not hurt the test accuracy.",
+        "does not hurt",
+        "the largest test error without attack, of all networks of Figure 4 that keep at least half of their robust accuracy, below 1%; a"
+        " statement about these networks, so that it has no interval",
+        parts=[(error, (error, error))],
+        holds=(0.0, float(np.nextafter(0.01, 0))),
+        rows=rows,
+        figure="robust",
+        files=files,
+    )
+    add(
+        "claim6.exponent",
+        "radii",
+        "Figure 4, right: the deviation V at which training becomes robust is of the order 1 / sqrt(m).",
+        "exponent -0.5",
+        "slope of the log of the V at which the robust accuracy reaches 90% on log m within 0.05 of -0.5; t interval over runs, over the"
+        " widths at which every run reaches it",
+        exponent(by_run("radii", 0.9)),
+        (-0.55, -0.45),
+    )
+    add(
+        "claim6.radius",
+        "radii",
+        "Figure 4, right: just above 25 / sqrt(m) training makes networks that are completely robust.",
+        "25 / sqrt(m)",
+        f"the V at which the robust accuracy reaches 99%, times sqrt(m), within 22 .. 30; mean over {over}; not measured where none has it",
+        scaled(safe),
+        (22.0, 30.0),
+    )
+
+
+def _lemmas(judge: Judge, rows: pd.DataFrame, gammas: Sequence[float], files: Sequence[Path]) -> None:
+    """Claim 7 where something is certain of every network of the ball: Lemmas 4.1 and 4.3 and the robust error."""
+    first = rows[rows["input"] == rows.groupby([*BALL, "network"])["input"].transform("min")]
+    cells = [(name, cell) for name, cell in first.groupby(BALL)]
+    told = [gamma for gamma in gammas if len(cells) and min(len(cell) for _, cell in cells) >= 4 / gamma]
+    log = {gamma: math.log(1 / gamma) for gamma in told}
+    level = corrected(len(cells) * len(told))
+
+    def bound(name: str, statement: str, published: str, broken: Callable[[pd.DataFrame, float], Any]) -> None:
+        judge.add(
+            f"claim7.{name}",
+            statement,
+            published,
+            "share of starts with a network in the ball that breaks the bound, over gamma, at most 1 at every C0, m, d and gamma for which"
+            " there are 4 / gamma starts, one image each; exact binomial intervals, corrected for their number; the extremes are known in"
+            " closed form for all networks of the ball",
+            parts=[share(broken(cell, gamma), level, gamma) for _, cell in cells for gamma in told],
+            holds=(0.0, 1.0),
+            rows=first,
+            figure="collapse",
+            files=files,
+        )
+
+    bound(
+        "value",
+        "Lemma 4.1: |f(x; W)| <= 2 sqrt(log(2 / gamma)) + C0 for all W of the ball, with probability 1 - gamma.",
+        "1 - gamma",
+        lambda cell, gamma: np.maximum(cell["highest"], -cell["lowest"]) > 2 * math.sqrt(log[gamma] + math.log(2)) + cell["c0"],
+    )
+    bound(
+        "neurons",
+        "Lemma 4.3: at most C0 sqrt(m) + sqrt(m log(1 / gamma) / 2) neurons change sign in the ball, with probability 1 - gamma.",
+        "1 - gamma",
+        lambda cell, gamma: cell["changeable"] > cell["c0"] * cell["width"] ** 0.5 + (cell["width"] * log[gamma] / 2) ** 0.5,
+    )
+    table = summary.ball(rows)
+    widest = table[table["width"] == table["width"].max()]
+    parts: list[Part] = []
+    for _, line in widest[widest["input_dim"] >= LARGE].groupby("c0"):
+        if len(line) > 1:
+            # Two ends of each length's interval, whatever the others are: an interval that holds the slope with more than its level.
+            x = np.log(line["input_dim"].to_numpy(float))
+            weight = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
+            ends = np.log(line[["flipped", "flipped_low", "flipped_high"]].to_numpy())
+            low, high = np.where(weight > 0, ends[:, 1], ends[:, 2]), np.where(weight > 0, ends[:, 2], ends[:, 1])
+            parts.append((float(weight @ ends[:, 0]) - 0.5, (float(weight @ low) - 0.5, float(weight @ high) - 0.5)))
+    judge.add(
+        "claim7.robust_error",
+        "Corollary 3.2: every network of the ball has a robust error of at least 0.9 at a length of order 1 / sqrt(d).",
+        "exponent -0.5",
+        f"slope on log d, d >= {LARGE}, of the log of the length within which 90% of test images are flipped for certain in all networks"
+        " of the ball, within 0.1 of -0.5 at every C0 and the largest width; between the ends of these lengths' exact intervals over starts",
+        parts=parts,
+        holds=(-0.6, -0.4),
+        rows=rows[rows["width"] == rows["width"].max()],
+        figure="collapse",
+        files=files,
+    )
+
+
+def _gradients(judge: Judge, rows: pd.DataFrame, brackets: pd.DataFrame, files: Sequence[Path], bracket_files: Sequence[Path]) -> None:
+    """Claim 7 where trained networks can refute and never confirm: Lemmas 4.2 and 4.4."""
+    lowest = float((rows["gradient_norm"] / rows["input_dim"] ** 0.5).min())
+    judge.add(
+        "claim7.gradient",
+        "Lemma 4.2: the gradient's norm is at least sqrt(d) / 4 for all W of the ball.",
+        ">= sqrt(d) / 4",
+        "the smallest norm over sqrt(d) of all trained networks and test images at least 1/4; they are a few of the ball's networks and can"
+        " refute it alone",
+        parts=[(lowest, (lowest, lowest))],
+        holds=(0.25, np.inf),
+        rows=rows,
+        figure="dimension_unit",
+        files=files,
+        searched=True,
+    )
+    table = summary.bracket(brackets)
+    held = table[np.isfinite(table["c0"]) & (table["norm"] == "unit")]
+    slope = [
+        float(np.polyfit(np.log(line["input_dim"]), np.log(line["change"]), 1)[0])
+        for _, line in held.groupby(["c0", "width"])
+        if len(line) > 1 and (line["change"] > 0).all()
+    ]
+    judge.add(
+        "claim7.change",
+        "Lemma 4.4: along perturbations of length O(1 / sqrt(d)) the gradient changes by o(sqrt(d)).",
+        "relative change vanishes",
+        "slope on log d of the log of the median relative change of the gradient along the step below 0 at every C0; trained networks can"
+        " refute it alone",
+        parts=[(value, (value, value)) for value in slope],
+        holds=(-np.inf, float(np.nextafter(0, -1))),
+        rows=brackets[np.isfinite(brackets["c0"]) & (brackets["norm"] == "unit")].assign(network=brackets["run"]),
+        figure="bracket",
+        files=bracket_files,
+        searched=True,
+    )
+
+
+def assess(files: Mapping[str, Sequence[Path]], gammas: Sequence[float], scale: str, seed: int, tables: Path, out: Path) -> None:
     """Judges every claim and writes them, with the tables that they rest on; `files`: the record files of each experiment by its name."""
     everything = records.read(files["attack"])
     table = summary.models(everything)
-    judge = Judge("lazy", scale, CELL, f"test images of {everything['data'].iloc[0]}")
+    judge = Judge("lazy", scale, [*CELL, "budget", "radius"], f"test images of {everything['data'].iloc[0]}")
     rows = everything.assign(network=everything["run"])
     differences = []
     for norm in NORMS:
@@ -135,7 +313,25 @@ def assess(files: Mapping[str, Sequence[Path]], scale: str, seed: int, tables: P
         for protocol in ("corrected", "as_published"):
             here = (table["protocol"] == protocol) & (table["norm"] == norm) & np.isfinite(table["c0"])
             _histograms(judge, table[here], rows[(rows["protocol"] == protocol) & (rows["norm"] == norm)], norm, protocol, files["attack"])
-    made = {"models": table, "cells": summary.cells(table), "exponents": summary.exponents(table), "growth": pd.concat(differences)}
+    unit = rows[(rows["protocol"] == "corrected") & (rows["norm"] == "unit") & np.isfinite(rows["c0"])]
+    attacked, brackets, balls = (records.read(files[name]) for name in ("adversarial", "bracket", "ball"))
+    robust = summary.robust(attacked)
+    contours = summary.contours(robust)
+    _adversarial(judge, robust, contours, attacked, files["adversarial"])
+    _lemmas(judge, balls, gammas, files["ball"])
+    _gradients(judge, unit, brackets, files["attack"], files["bracket"])
+    made = {
+        "models": table,
+        "cells": summary.cells(table),
+        "exponents": summary.exponents(table),
+        "growth": pd.concat(differences),
+        "protocols": summary.protocols(table),
+        "robust": robust,
+        "contours": contours,
+        "checks": summary.checks(robust, summary.robust(records.read(files["check"]))),
+        "ball": summary.ball(balls),
+        "bracket": summary.bracket(brackets),
+    }
     inputs = [file for paths in files.values() for file in paths]
     born = certificate(parameters={"scale": scale}, modules=[__name__], inputs=inputs, seed=seed)
     for name, frame in made.items():

@@ -123,12 +123,149 @@ def histograms(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+def _edges(values: Sequence[float], logs: bool = False) -> np.ndarray:
+    """The ends of cells around ascending values: midway between them, and at the outermost themselves."""
+    inner = np.log(values) if logs else np.array(values)
+    edges = np.concatenate([inner[:1], (inner[1:] + inner[:-1]) / 2, inner[-1:]])
+    return np.exp(edges) if logs else edges
+
+
+def robust(table: pd.DataFrame, contours: pd.DataFrame) -> Figure:
+    """Figure 4: robust accuracy against d and the perturbation, and against m and the ball, with the contours, the text's and ours."""
+    figure, axes = panels(1, 2, 3.0)
+    for axis, (panel, (size, varied, levels)) in zip(axes, summary.PANELS.items(), strict=True):
+        own = table[(table["panel"] == panel) & (table["protocol"] == "corrected")]
+        means = own.groupby([size, varied])["robust"].mean().reset_index()
+        sizes = sorted(means[size].unique())
+        columns = _edges(sizes, logs=True)
+        columns[[0, -1]] *= [(columns[0] / columns[1]), (columns[-1] / columns[-2])] if len(sizes) > 1 else [0.9, 1.1]
+        for index, value in enumerate(sizes):
+            line = means[means[size] == value]
+            ends = _edges(line[varied].to_list())
+            mesh = axis.pcolormesh(columns[index : index + 2], ends, line[["robust"]].to_numpy(), vmin=0, vmax=1, cmap="viridis")
+        fine = np.geomspace(sizes[0], sizes[-1], 100)
+        constant = 5 if panel == "budgets" else 25
+        symbol = "d" if panel == "budgets" else "m"
+        axis.plot(fine, constant / np.sqrt(fine), color="white", linestyle="--", linewidth=1.2, label=f"{constant} / √{symbol}")
+        for level, marker in zip(levels, "osv", strict=False):
+            chosen = contours[(contours["panel"] == panel) & (contours["protocol"] == "corrected") & (contours["level"] == level)]
+            crossing = chosen.groupby("size")["crossing"].mean().dropna()
+            if len(crossing):
+                axis.plot(crossing.index, crossing, color="tab:red", marker=marker, linewidth=0.9, markersize=3.5, label=f"{level:.0%}")
+        logarithmic(axis, sizes)
+        axis.set_ylim(0.05, 1)
+        axis.grid(False)
+        axis.set_xlabel("input dimension d" if panel == "budgets" else "width m")
+        axis.set_ylabel("perturbation ‖δ‖" if panel == "budgets" else "radius V of the ball")
+        axis.legend(loc="upper right", framealpha=0.85, facecolor="0.8", fontsize=6.5)
+    figure.colorbar(mesh, ax=axes, label="robust test accuracy")
+    return figure
+
+
+def collapse(table: pd.DataFrame, balls: pd.DataFrame) -> Figure:
+    """Figure 4 against C0 / (||delta|| sqrt(d)), and the length within which 90% of images are flipped for certain in the whole ball."""
+    figure, axes = panels(1, 2, 2.6)
+    text = table[table["protocol"] == "corrected"]
+    scaled = text.assign(c0=text["radius"] * text["width"] ** 0.5, strength=text["budget"] * text["input_dim"] ** 0.5)
+    for panel, (size, _, _) in summary.PANELS.items():
+        own = scaled[scaled["panel"] == panel]
+        colours = shades(sorted(own[size].unique()))
+        for value, line in own.groupby(size):
+            axes[0].plot(
+                line["c0"] / line["strength"],
+                line["robust"],
+                "o" if panel == "budgets" else "^",
+                color=colours[value],
+                markersize=3,
+                label=f"{'d' if panel == 'budgets' else 'm'} = {value:,}",
+            )
+    axes[0].set_xscale("log")
+    axes[0].set_xlabel("C₀ / (‖δ‖ √d)")
+    axes[0].set_ylabel("robust test accuracy")
+    axes[0].legend(fontsize=5.5, ncols=2, loc="upper left")
+    widest = balls[(balls["width"] == balls["width"].max()) & np.isfinite(balls["flipped"])]
+    colours = shades(sorted(widest["c0"].unique()))
+    for c0, line in widest.groupby("c0"):
+        line = line.sort_values("input_dim")
+        reach = np.stack([line["flipped"] - line["flipped_low"], line["flipped_high"] - line["flipped"]])
+        bars = np.where(np.isfinite(reach), reach, 0)
+        axes[1].errorbar(line["input_dim"], line["flipped"], bars, marker="o", capsize=1.5, color=colours[c0], label=f"C₀ = {c0:g}")
+    axes[1].axhline(5, color=_GREY, linestyle="--", linewidth=0.9)
+    if len(widest):
+        logarithmic(axes[1], sorted(widest["input_dim"].unique()))
+        logarithmic(axes[1], _round(5, widest["flipped"].max()), "y")
+        axes[1].legend(fontsize=6.5)
+    axes[1].set_xlabel("input dimension d")
+    axes[1].set_ylabel("√d ‖δ‖ that flips 90% for certain")
+    return figure
+
+
+def journey(rows: pd.DataFrame) -> Figure:
+    """Training without a ball: how far it goes, how many neurons change sign, and how the features turn."""
+    norms = [norm for norm in NORMS if (rows["norm"] == norm).any()]
+    figure, axes = panels(len(norms), 3, 2.2 * len(norms))
+    dims = sorted(rows["input_dim"].unique())
+    colours = shades(dims)
+    columns = (
+        ("farthest", "smallest ball's C₀ = √m max ‖wₛ − wₛ₀‖"),
+        ("changed", "share of activations changed"),
+        ("alignment", "alignment with the first features"),
+    )
+    for index, norm in enumerate(norms):
+        own = rows[rows["norm"] == norm]
+        for axis, (column, title) in zip(axes[3 * index : 3 * index + 3], columns, strict=True):
+            for (dim, _), line in own.groupby(["input_dim", "run"]):
+                axis.plot(line["steps"], line[column], color=colours[dim], linewidth=0.8)
+            axis.set_xscale("log")
+            if column == "farthest":
+                axis.set_yscale("log")
+                axis.axhline(10, color=_GREY, linestyle="--", linewidth=0.8)
+                axis.set_ylabel("‖x‖ = 1" if norm == "unit" else "pixels")
+            if index == 0:
+                axis.set_title(title)
+            if index == len(norms) - 1:
+                axis.set_xlabel("steps of SGD")
+    marks = [Line2D([], [], color=colours[dim]) for dim in dims]
+    figure.legend(marks, [f"d = {dim}" for dim in dims], loc="outside lower center", ncols=len(dims))
+    return figure
+
+
+def bracket(table: pd.DataFrame) -> Figure:
+    """The single step beside the smallest perturbation that was found, and a bound below all: medians over images."""
+    norms = [norm for norm in NORMS if (table["norm"] == norm).any()]
+    radii = sorted(table["c0"].unique())
+    radii = [*dict.fromkeys([radii[0], *(c0 for c0 in radii[-2:])])]
+    figure, axes = panels(len(norms), len(radii), 2.1 * len(norms))
+    styles = {"step": ("o", "-", "single step"), "found": ("s", "--", "smallest found"), "bound": ("^", ":", "certified bound")}
+    colours = shades(list(styles))
+    for index, (norm, c0) in enumerate((norm, c0) for norm in norms for c0 in radii):
+        own = table[(table["norm"] == norm) & (table["c0"] == c0)].sort_values("input_dim")
+        for name, (marker, line, _) in styles.items():
+            axes[index].plot(own["input_dim"], own[name], marker=marker, linestyle=line, color=colours[name], markersize=3)
+        logarithmic(axes[index], own["input_dim"].to_list())
+        logarithmic(axes[index], _round(own["bound"].min(), own["step"].max()), "y")
+        if index < len(radii):
+            axes[index].set_title(f"C₀ = {c0:g}" if np.isfinite(c0) else "no ball")
+        if index % len(radii) == 0:
+            axes[index].set_ylabel(f"‖δ‖ / ‖x‖, {'‖x‖ = 1' if norm == 'unit' else 'pixels'}")
+        if index >= len(radii) * (len(norms) - 1):
+            axes[index].set_xlabel("input dimension d")
+    marks = [axes[0].plot([], [], color=colours[name], marker=marker, linestyle=line)[0] for name, (marker, line, _) in styles.items()]
+    figure.legend(marks, [words for _, _, words in styles.values()], loc="outside lower center", ncols=len(styles))
+    return figure
+
+
 def draw(files: Mapping[str, Sequence[Path]], seed: int, out: Path) -> None:
     """Draws every figure into the folder `out`; `files`: the record files of each experiment by its name."""
     rows = records.read(files["attack"])
     cells = summary.cells(summary.models(rows))
     made = {f"{name}_{norm}": figure(cells, norm) for name, figure in (("dimension", dimension), ("radius", radius)) for norm in NORMS}
     made["histograms"] = histograms(rows)
+    attacked = summary.robust(records.read(files["adversarial"]))
+    made["robust"] = robust(attacked, summary.contours(attacked))
+    made["collapse"] = collapse(attacked, summary.ball(records.read(files["ball"])))
+    made["journey"] = journey(records.read(files["journey"]))
+    made["bracket"] = bracket(summary.bracket(records.read(files["bracket"])))
     born = certificate(parameters={}, modules=[__name__], inputs=[file for paths in files.values() for file in paths], seed=seed)
     for name, figure in made.items():
         save(figure, out / f"{name}.pdf", born)

@@ -4,7 +4,7 @@ f(x) = sum_s a_s relu(<w_s, x>) / sqrt(m), a fixed, logistic loss log(1 + exp(-y
 weights with max_s ||w_s - w_s0|| <= C0 / sqrt(m). One trajectory serves every C0: SGD does not know of the balls, so the last weights
 inside each are those of a run that had stopped there, to the bit.
 
-A block of K images x_1 .. x_K is one product with W, their Gram matrix and one update. At its turn image j sees the pre-activations
+A block of K images x_1 .. x_K is a product with W, their Gram matrix and one update. At its turn image j sees the pre-activations
 
     u_j = W x_j + sum_{i < j} c_i <x_i, x_j>,     c_i = (lr / sqrt m) y_i sigma(-y_i f_i) a o 1[u_i > 0]
 
@@ -39,6 +39,8 @@ GROUP = 16
 """Of a block, images that hear of the steps before theirs one by one; of those before their group they hear in one product."""
 BETWEEN_CHECKPOINTS = 60.0
 """Seconds."""
+BETWEEN_LOOKS = 1.25
+"""By how much the number of steps has grown when a training is looked at again."""
 
 Stop = Literal["left", "learned", "no progress", "epochs"]
 """Every ball was left; the mean loss of an epoch is below the one asked for; at its last pace it would not leave the next ball in the
@@ -65,6 +67,7 @@ class Training:
     loss: float = np.nan  # mean over the last whole epoch, each image's at its turn
     errors: int = -1  # likewise: images on the wrong side
     left: list[Left] = field(default_factory=list)  # one for each of the balls that were left, in their order
+    path: list[dict[str, float]] = field(default_factory=list)  # what was seen of it on its way, with the number of steps
 
     @classmethod
     def start(cls, weights: Array) -> "Training":
@@ -76,7 +79,7 @@ class Training:
         arrays: dict[str, NDArray[Any]] = {"displacement": self.displacement, "known": self.known}
         arrays |= {f"left-{index}": ball.displacement for index, ball in enumerate(self.left)}
         # JSON gives every float64 back as it was.
-        numbers = {name: getattr(self, name) for name in ("travelled", "steps", "loss", "errors")}
+        numbers = {name: getattr(self, name) for name in ("travelled", "steps", "loss", "errors", "path")}
         numbers["left"] = [[ball.steps, ball.distance] for ball in self.left]
         with whole(path) as temporary:
             temporary.write_bytes(save(arrays, metadata={"training": json.dumps(numbers)}))
@@ -111,42 +114,50 @@ class NearInit:
         lr: float,
         radii: Sequence[float],
         order: Callable[[int], NDArray[np.int64]],
+        look: Callable[[Array], dict[str, float]] | None = None,
     ) -> None:
-        """`radii`: the C0, ascending; `order`: the images in the order of each epoch."""
-        self.weights, self.signs, self.x, self.y, self.lr, self.order = weights, signs, x, y, lr, order
+        """`radii`: the C0, ascending; `order`: the images in the order of each epoch; `look`: what is noted of W - W_0 on the way."""
+        self.weights, self.signs, self.x, self.y, self.lr, self.order, self.look = weights, signs, x, y, lr, order, look
         self.radii = [radius / len(weights) ** 0.5 for radius in radii]
 
     def run(
         self, epochs: int, learned: float = 0.0, checkpoint: Path | None = None, seen: Callable[[Training], None] | None = None
     ) -> tuple[Training, Stop]:
-        """Trains to one of the stops, from the checkpoint where there is one.
+        """Trains to one of the stops, from the checkpoint where there is one; looks at the weights it ends with, too.
 
         `learned`: the mean loss of an epoch that is small enough; `seen` is called behind every epoch.
         """
         resumed = checkpoint is not None and checkpoint.is_file()
         training = Training.load(checkpoint) if resumed and checkpoint else Training.start(self.weights)
+        stop = self._run(training, epochs, learned, checkpoint, seen)
+        self._look(training, 1.0)
+        return training, stop
+
+    def _run(
+        self, training: Training, epochs: int, learned: float, checkpoint: Path | None, seen: Callable[[Training], None] | None
+    ) -> Stop:
         saved, before = time.perf_counter(), distances(training.displacement).max()
         while training.steps < epochs * len(self.x):
             self.epoch(training)
             if self.radii and len(training.left) == len(self.radii):
-                return training, "left"
+                return "left"
             if seen:
                 seen(training)
             if not np.isfinite(training.loss):
                 raise Mistake(f"the training diverged at a learning rate of {self.lr:g}; take a smaller one")
             if training.loss < learned:
-                return training, "learned"
+                return "learned"
             reached = distances(training.displacement).max()
             if self.radii:
                 to_go = self.radii[len(training.left)] - reached
                 epochs_left = epochs - training.steps // len(self.x)
                 if epochs_left and (reached - before) * epochs_left < to_go:
-                    return training, "no progress"
+                    return "no progress"
             before = reached
             if checkpoint and time.perf_counter() - saved > BETWEEN_CHECKPOINTS:
                 training.save(checkpoint)
                 saved = time.perf_counter()
-        return training, "epochs"
+        return "epochs"
 
     @np.errstate(over="ignore", invalid="ignore")  # what diverges is told by `run`
     def epoch(self, training: Training) -> None:
@@ -155,11 +166,17 @@ class NearInit:
         losses, errors = 0.0, 0
         for start in range(0, len(order), BLOCK):
             margins = self._block(training, order[start : start + BLOCK])
+            self._look(training, BETWEEN_LOOKS)
             losses += float(np.logaddexp(0, -margins).sum())
             errors += int((margins <= 0).sum())
             if self.radii and len(training.left) == len(self.radii):
                 return
         training.loss, training.errors = losses / len(order), errors
+
+    def _look(self, training: Training, growth: float) -> None:
+        """Looks at the weights where the number of steps is more than `growth` times that of the last look."""
+        if self.look and training.steps > growth * (training.path[-1]["steps"] if training.path else 0):
+            training.path.append({"steps": training.steps, **self.look(training.displacement)})
 
     def _block(self, training: Training, images: NDArray[np.int64]) -> Precise:
         """The steps of a block; y f of each image at its turn."""
