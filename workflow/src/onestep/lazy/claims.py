@@ -250,7 +250,7 @@ def _lemmas(judge: Judge, rows: pd.DataFrame, gammas: Sequence[float], files: Se
         "Corollary 3.2: every network of the ball has a robust error of at least 0.9 at a length of order 1 / sqrt(d).",
         "exponent -0.5",
         f"slope on log d, d >= {LARGE}, of the log of the length within which 90% of test images are flipped for certain in all networks"
-        " of the ball, within 0.1 of -0.5 at every C0 and the largest width; between the ends of these lengths' exact intervals over starts",
+        " of the ball, within 0.1 of -0.5 at every C0 and the largest width; between the ends of those lengths' exact intervals",
         parts=parts,
         holds=(-0.6, -0.4),
         rows=rows[rows["width"] == rows["width"].max()],

@@ -24,11 +24,7 @@ from onestep.lazy.models import Images, Model
 from onestep.networks.two_layer import TwoLayer
 from onestep.theory.certificates import l2_lower_bound
 
-_CELL = {
-    "data": "the images, named for people; a stand-in says that it is one",
-    "protocol": "corrected: what the text says; as_published: what the authors' code does",
-    "norm": "unit: images of length 1; pixels: values in [0, 1]",
-    "bias": "how hidden biases start: none, torch, normal or zero",
+_NETWORK = {
     "c0": "C0, the radius of the ball that training ends at, times sqrt(m); infinite where it ends nowhere",
     "width": "width m",
     "input_dim": sampling.COLUMNS["input_dim"],
@@ -41,26 +37,37 @@ _IMAGE = {
     "step": "|eta|, the smallest step along the gradient that changes the sign of f; null where none does",
     "perturbation_norm": "||eta grad f(x)||; null where step is",
     "input_norm": "||x||",
-    "status": "switched; unswitched: no step changes the sign; dead: f(x) is 0",
 }
-ATTACK_COLUMNS = _CELL | _IMAGE | {"correct": "whether the sign of f(x) is the label's"}
+_KIND = {
+    "status": "switched; unswitched: no step changes the sign; dead: f(x) is 0",
+    "data": "the images, named for people; a stand-in says that it is one",
+    "protocol": "corrected: what the text says; as_published: what the authors' code does",
+    "norm": "unit: images of length 1; pixels: values in [0, 1]",
+    "bias": "how hidden biases start: none, torch, normal or zero",
+}
+ATTACK_COLUMNS = _NETWORK | _IMAGE | {"correct": "whether the sign of f(x) is the label's"} | _KIND
 BRACKET_COLUMNS = (
-    _CELL
+    _NETWORK
     | _IMAGE
     | {
         "gradient_change": "||grad f(x + delta) - grad f(x)|| where the step's perturbation delta ends",
         "found": "the smallest l2 length found of a perturbation that changes the sign of f; null where none was",
         "bound": "an l2 length for which it is certain that no shorter perturbation changes the sign of f",
     }
+    | _KIND
 )
-JOURNEY_COLUMNS = _CELL | {
-    "steps": "steps of SGD, one image each",
-    "epochs": "the same in passes through the training images",
-    "farthest": "sqrt(m) max_s ||w_s - w_s0||, the C0 of the smallest ball that holds the weights",
-    "median": "sqrt(m) times the median of ||w_s - w_s0||",
-    "changed": "share of pairs of a neuron and a test image that have another activation than at the start",
-    "alignment": "cosine between the tangent kernel's matrix on test images and the one at the start",
-}
+JOURNEY_COLUMNS = (
+    _NETWORK
+    | {
+        "steps": "steps of SGD, one image each",
+        "epochs": "the same in passes through the training images",
+        "farthest": "sqrt(m) max_s ||w_s - w_s0||, the C0 of the smallest ball that holds the weights",
+        "median": "sqrt(m) times the median of ||w_s - w_s0||",
+        "changed": "share of pairs of a neuron and a test image that have another activation than at the start",
+        "alignment": "cosine between the tangent kernel's matrix on test images and the one at the start",
+    }
+    | {name: meaning for name, meaning in _KIND.items() if name != "status"}
+)
 _NUMBERS = 2**22
 """About how many numbers are held at once."""
 CAP = 1e6

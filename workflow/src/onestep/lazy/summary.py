@@ -6,6 +6,7 @@ A run is one start and one order of the images: what is said of it is one number
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
 from onestep.statistics.intervals import LEVEL, as_columns, exact_quantile, t_interval
 from onestep.statistics.slopes import slopes
@@ -53,8 +54,8 @@ def protocols(table: pd.DataFrame) -> pd.DataFrame:
     A run has the same starting weights in both, where there is no bias.
     """
     key = ["data", "norm", "c0", "width", "input_dim", "run"]
-    text, code = (table[table["protocol"] == protocol].set_index(key) for protocol in ("corrected", "as_published"))
-    both = text.join(code, how="inner", lsuffix="_text", rsuffix="_code").reset_index()
+    text, code = (table[table["protocol"] == protocol] for protocol in ("corrected", "as_published"))
+    both = text.merge(code, on=key, suffixes=("_text", "_code"))
     rows = []
     for name, part in both.groupby(key[:-1]):
         row = dict(zip(key[:-1], name, strict=True)) | {"runs": len(part)}
@@ -124,20 +125,22 @@ def robust(rows: pd.DataFrame) -> pd.DataFrame:
 def contours(table: pd.DataFrame) -> pd.DataFrame:
     """Where the robust accuracy crosses a level, along what is varied, and that times sqrt(d) or sqrt(m), for each run.
 
-    Linear between the trained cells; the crossing farthest out; not a number where it is not crossed.
+    Linear between the trained cells on the scale of normal quantiles, on which a drop that is a Gaussian's is a line; 0 and n of n images
+    count as half an image from the end. The crossing farthest out; not a number where there is none.
     """
     rows = []
     for (panel, protocol), part in table.groupby(["panel", "protocol"]):
         size, varied, levels = PANELS[str(panel)]
         for (value, run), line in part.sort_values(varied).groupby([size, "run"]):
-            x, y = line[varied].to_numpy(), line["robust"].to_numpy()
+            x, n = line[varied].to_numpy(), line["images"].to_numpy()
+            z = special.ndtri((line["robust"].to_numpy() * n + 0.5) / (n + 1))
             for level in levels:
-                over = y >= level
-                crossed = (over[1:] != over[:-1]).nonzero()[0]
+                above = z - special.ndtri(level)
+                crossed = (above[1:] * above[:-1] < 0).nonzero()[0]
                 at = np.nan
                 if len(crossed):
                     i = crossed[-1]
-                    at = x[i] + (level - y[i]) / (y[i + 1] - y[i]) * (x[i + 1] - x[i])
+                    at = x[i] + above[i] / (above[i] - above[i + 1]) * (x[i + 1] - x[i])
                 row = {"panel": panel, "protocol": protocol, "level": level, "size": value, "run": run}
                 rows.append(row | {"crossing": at, "scaled": at * float(line[size].iloc[0]) ** 0.5})
     return pd.DataFrame(rows)
