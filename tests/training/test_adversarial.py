@@ -31,7 +31,7 @@ def trained(budget: float = 0.1, **changes) -> Trained:
     return adversarial.train(
         start(),
         y,
-        lambda net: pgd.l2(net, x, y, budget, 5),
+        lambda net: pgd.l2(net.gradient, x, y, budget, 5),
         lambda epoch: torch.randperm(N, generator=torch.Generator().manual_seed(epoch)),
         **options,
     )
@@ -44,7 +44,7 @@ def farthest(net: TwoLayer) -> float:
 def test_an_epoch_in_a_wide_ball_is_sgd_of_torch_on_the_summed_loss_of_the_attacked_images() -> None:
     x, y = data()
     net = start()
-    attacked = pgd.l2(net, x, y, 0.1, 5)
+    attacked = pgd.l2(net.gradient, x, y, 0.1, 5)
     weights = net.weights.clone().requires_grad_()
     sgd = torch.optim.SGD([weights], lr=0.5)
     for part in torch.randperm(N, generator=torch.Generator().manual_seed(0)).split(8):
@@ -78,7 +78,7 @@ def test_behind_every_step_or_behind_every_epoch_are_two_trainings() -> None:
 
 def test_training_makes_more_attacked_images_right_than_the_start_has() -> None:
     x, y = data()
-    attacked = pgd.l2(start(), x, y, 0.1, 5)
+    attacked = pgd.l2(start().gradient, x, y, 0.1, 5)
     assert trained().robust > float((start().value(attacked) * y > 0).double().mean()) + 0.2
 
 
@@ -86,11 +86,25 @@ def test_it_stops_when_the_robust_accuracy_has_not_risen_for_so_many_epochs_and_
     x, y = data()
     found = trained(patience=2, epochs=50)
     assert found.stop == "no gain"
-    again = float((found.inside.value(pgd.l2(found.inside, x, y, 0.1, 5)) * y > 0).double().mean())
+    again = float((found.inside.value(pgd.l2(found.inside.gradient, x, y, 0.1, 5)) * y > 0).double().mean())
     assert again == found.robust
     longest = trained(epochs=found.epochs, patience=50)
     assert longest.stop == "epochs"
     assert torch.equal(longest.inside.weights, found.inside.weights)
+
+
+def test_the_gradient_alone_is_the_one_that_comes_with_the_value() -> None:
+    x, _ = data()
+    for net in (start(), TwoLayer(start().weights, start().signs, 0.3, biased=True)):
+        points = x.clone().requires_grad_()
+        value = (points @ net.weights.T).relu() @ net.signs / M**0.5 + net.output_bias
+        value.sum().backward()
+        expected = points.grad
+        assert expected is not None
+        expected[:, : int(net.biased)] = 0
+        assert torch.allclose(net.gradient(x), expected, atol=1e-12)
+        assert torch.allclose(net(x)[1], expected, atol=1e-12)
+        assert torch.allclose(net(x)[0], value.detach(), atol=1e-12)
 
 
 def test_in_a_ball_of_radius_zero_nothing_moves() -> None:

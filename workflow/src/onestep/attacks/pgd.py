@@ -9,30 +9,30 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Model = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Values [n] and gradients [n, d] at points [n, d]."""
+Gradient = Callable[[Tensor], Tensor]
+"""Gradients of f [n, d] at points [n, d]."""
 
 REACH = 2.5
 """The lengths of all steps together, in units of the radius."""
-_TOGETHER = 512
-"""Images that are attacked together: more do not fit in a processor's cache."""
+_TOGETHER = 256
+"""Images that are attacked together: many more do not fit in a processor's cache."""
 
 
-def _attacked(model: Model, x: Tensor, y: Tensor, radius: float, steps: int, box: bool) -> Tensor:
+def _attacked(gradient: Gradient, x: Tensor, y: Tensor, radius: float, steps: int, box: bool) -> Tensor:
     delta = torch.zeros_like(x)
     for _ in range(steps):
-        _, gradient = model(x + delta)
-        length = gradient.norm(dim=1, keepdim=True).clamp_(min=torch.finfo(x.dtype).tiny)
-        delta -= gradient * (y[:, None] * (REACH * radius / steps) / length)
+        slope = gradient(x + delta)
+        length = slope.norm(dim=1, keepdim=True).clamp_(min=torch.finfo(x.dtype).tiny)
+        delta.addcmul_(slope, y[:, None] * (REACH * radius / steps) / length, value=-1)
         if box:
             delta = (x + delta).clamp_(0, 1) - x
         delta *= (radius / delta.norm(dim=1, keepdim=True).clamp_(min=torch.finfo(x.dtype).tiny)).clamp_(max=1)
     return x + delta
 
 
-def l2(model: Model, x: Tensor, y: Tensor, radius: float, steps: int, *, box: bool = False) -> Tensor:
+def l2(gradient: Gradient, x: Tensor, y: Tensor, radius: float, steps: int, *, box: bool = False) -> Tensor:
     """The points [n, d] that T steps from x [n, d] with labels y [n] = +-1 end at; `box`: each is clipped to [0, 1], then to the ball."""
     if radius == 0:
         return x.clone()
     slices = [slice(start, start + _TOGETHER) for start in range(0, len(x), _TOGETHER)]
-    return torch.cat([_attacked(model, x[part], y[part], radius, steps, box) for part in slices])
+    return torch.cat([_attacked(gradient, x[part], y[part], radius, steps, box) for part in slices])

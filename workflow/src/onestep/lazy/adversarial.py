@@ -74,7 +74,7 @@ class Experiment:
 
     def attacked(self, net: TwoLayer, x: Tensor, y: Tensor, budget: float, steps: int) -> Tensor:
         """The images as the attacker has them."""
-        return pgd.l2(net, x, y, budget, steps, box=self.published)
+        return pgd.l2(net.gradient, x, y, budget, steps, box=self.published)
 
     def train(self, budget: float, radius: float, steps: int) -> Trained:
         """Trains against attacks of so many steps."""
