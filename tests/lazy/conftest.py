@@ -6,7 +6,8 @@ import pytest
 
 from onestep.data.prepare import prepare
 from onestep.lazy import models
-from onestep.lazy.models import UNCONSTRAINED, Setting
+from onestep.lazy.models import UNCONSTRAINED
+from onestep.lazy.starts import Setting
 
 SIDES, WIDTH, RADII = [5, 8], 60, [2.0, 4.0]
 

@@ -9,7 +9,7 @@ from .conftest import Checkout, Done
 
 pytestmark = pytest.mark.workflow
 
-TARGETS = ["all", "data", "figures", "singlestep", "multilayer", "benchmarks", "claims", "html", "results/paper.pdf"]
+TARGETS = ["all", "data", "figures", "singlestep", "multilayer", "lazy", "benchmarks", "claims", "html", "results/paper.pdf"]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,8 @@ def test_every_rule_that_works_has_a_log_resources_and_a_message(checkout: Check
         assert rule.conda_env, rule.name
         assert {"_cores", "mem_mb", "runtime", "gpu"} <= set(rule.resources), rule.name
         # What is timed is timed alone.
-        assert rule.resources["_cores"] == (16 if rule.name == "benchmarks_matrix_free" else 1), rule.name
+        timed = rule.name in ("benchmarks_matrix_free", "benchmarks_near_init")
+        assert rule.resources["_cores"] == (16 if timed else 1), rule.name
         assert bool(rule.benchmark) != bool(rule.cache.flag), rule.name
 
 

@@ -1,4 +1,4 @@
-# What never forming a network's matrices saves, beside dense torch. Times are this machine's: another run gives other bytes.
+# What the fast parts save, beside plain implementations: networks that are never formed, training near initialisation. Times are this machine's: another run gives other bytes.
 BENCHMARKS = f"benchmarks/scales/{SCALE}"
 BENCHMARK_TABLES = ["matrix_free", "batches", "crossovers", "first_layer", "choices", "facts"]
 # The smoke scale's paper has none of it, so that two smoke runs end in the same bytes; `snakemake benchmarks` measures there too.
@@ -80,8 +80,41 @@ rule benchmarks_figures:
         "onestep benchmarks figures --records {input.records} --tables {params.tables} --out {params.figures} > {log} 2>&1"
 
 
+rule benchmarks_near_init:
+    input:
+        images=LAZY_IMAGES,
+    output:
+        records=f"{RESULTS}/benchmarks/near_init.parquet",
+        table=f"{RESULTS}/tables/benchmarks/near_init.csv",
+    log:
+        f"{RESULTS}/logs/benchmarks/near_init.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/near_init.tsv"
+    priority: 10**6
+    conda:
+        "../../envs/onestep.yaml"
+    threads: 16
+    resources:
+        mem_mb=3000,
+        runtime=minutes(3600 if SCALE == "paper" else 600),
+        gpu=0,
+        seconds={"smoke": 5, "laptop": 90, "paper": 3600}[SCALE],
+    params:
+        side=setting(f"{BENCHMARKS}/training_side"),
+        width=setting(f"{BENCHMARKS}/training_width"),
+        c0=setting(f"{BENCHMARKS}/training_c0"),
+        seed=setting("seed"),
+        code=code("onestep.benchmarks.near_init"),
+    message:
+        "Training a network of width {params.width} near its start, here and plainly, alone on the machine."
+    shell:
+        "onestep benchmarks near-init --images {input.images} --side {params.side} --width {params.width} --c0 {params.c0}"
+        " --seed {params.seed} --table {output.table} --out {output.records} > {log} 2>&1"
+
+
 rule benchmarks:
     input:
+        rules.benchmarks_near_init.output,
         rules.benchmarks_matrix_free.output,
         rules.benchmarks_figures.output,
     message:

@@ -60,7 +60,7 @@ rule typeset:
             *rules.singlestep_claims.output.tables,
             *rules.multilayer_claims.output.tables,
             *rules.lazy_claims.output.tables,
-            *(rules.benchmarks_figures.output.tables if BENCHMARKED else []),
+            *([*rules.benchmarks_figures.output.tables, rules.benchmarks_near_init.output.table] if BENCHMARKED else []),
         ],
         figures=[
             rules.data.output.figure,

@@ -321,6 +321,11 @@ class BenchmarkSizes(Strict):
     )
     choice_widths: Annotated[list[Count], Ascending] = Field(min_length=1, description="Widths k for that.")
     choice_dims: Annotated[list[Count], Ascending] = Field(min_length=1, description="Input dimensions d for that.")
+    training_side: Count = Field(description="Side of the images of the training near initialisation that is measured.")
+    training_width: Count = Field(description="Its width m.")
+    training_c0: Annotated[list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], Ascending] = Field(
+        min_length=1, description="Its balls."
+    )
     memory_gb: float = Field(gt=0, allow_inf_nan=False, description="What dense weights may take; more is not measured.")
     seconds: float = Field(gt=0, allow_inf_nan=False, description="How long each is measured; three times at least.")
 
@@ -334,7 +339,7 @@ class BenchmarkScales(Strict):
 
 
 class Benchmarks(Strict):
-    """Time and memory of networks whose matrices are never formed, beside dense ones."""
+    """Time and memory of the fast parts, beside plain implementations."""
 
     scales: BenchmarkScales = Field(description="Grids and times.")
 
@@ -358,7 +363,7 @@ class Config(Strict):
         min_length=1, description="The binary splits, by name."
     )
     singlestep: Singlestep = Field(description="The paper `singlestep`.")
-    benchmarks: Benchmarks = Field(description="Time and memory of matrix-free networks.")
+    benchmarks: Benchmarks = Field(description="Time and memory of the fast parts.")
     multilayer: Multilayer = Field(description="The paper `multilayer`.")
     lazy: Lazy = Field(description="The paper `lazy`.")
 

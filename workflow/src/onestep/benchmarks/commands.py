@@ -9,7 +9,7 @@ from onestep.options import out, positive, whole_number
 
 def add(commands: Any) -> None:
     """Adds the commands to the parser."""
-    benchmarks = commands.add_parser("benchmarks", help="what never forming a network's matrices saves")
+    benchmarks = commands.add_parser("benchmarks", help="what the fast parts save, beside plain implementations")
     verbs = benchmarks.add_subparsers(required=True, metavar="VERB")
     verb = verbs.add_parser("matrix-free", help="time and memory beside dense torch; measure when nothing else is at work")
     layers, count = whole_number(1, 12), whole_number(1)
@@ -34,6 +34,24 @@ def add(commands: Any) -> None:
         matrix_free.run(*grid, o.choice_depths, o.choice_widths, o.choice_dims, o.memory_gb, o.seconds, o.seed, o.out)
 
     verb.set_defaults(run=measure)
+
+    verb = verbs.add_parser(
+        "near-init", help="training near initialisation and exact steps, beside a plain implementation of the same text"
+    )
+    verb.add_argument("--images", type=Path, required=True, metavar="FILE", help="what `data prepare` made")
+    verb.add_argument("--side", type=count, required=True, help="images are resized to side x side")
+    verb.add_argument("--width", type=count, required=True, help="width m")
+    verb.add_argument("--c0", type=positive, required=True, nargs="+", help="radii C0 / sqrt(m) of the balls, ascending")
+    verb.add_argument("--seed", type=whole_number(0), required=True, help="root of all random streams")
+    verb.add_argument("--table", type=Path, required=True, metavar="FILE", help="where the table goes (.csv)")
+    out(verb, "the record file (.parquet)")
+
+    def trainings(o: argparse.Namespace) -> None:
+        from onestep.benchmarks import near_init
+
+        near_init.run(o.images, o.side, o.width, o.c0, o.seed, o.out, o.table)
+
+    verb.set_defaults(run=trainings)
 
     verb = verbs.add_parser("figures", help="draw the figure, and write the tables")
     verb.add_argument("--records", type=Path, required=True, metavar="FILE", help="what `benchmarks matrix-free` made")

@@ -13,8 +13,8 @@ from torch import Tensor
 from onestep import memory, sampling
 from onestep.attacks import pgd
 from onestep.data.prepare import title
-from onestep.lazy import models
-from onestep.lazy.models import Setting
+from onestep.lazy import starts
+from onestep.lazy.starts import Setting
 from onestep.networks.two_layer import TwoLayer
 from onestep.training import adversarial
 from onestep.training.adversarial import Trained
@@ -58,9 +58,9 @@ class Experiment:
     """The trainings of one network: a start, its images, and how they are attacked."""
 
     def __init__(self, setting: Setting, attacks: Attacks, file: Path) -> None:
-        x = models.images(setting, file)
+        x = starts.images(setting, file)
         channels = x.train_x.shape[1] - (setting.bias != "none")
-        weights, signs, output_bias = models.start(setting, channels // setting.side**2)
+        weights, signs, output_bias = starts.start(setting, channels // setting.side**2)
         memory.require(8 * weights.size + 2 * x.train_x.size, f"width {setting.width:,}, side {setting.side}")
         self.setting, self.attacks, self.title = setting, attacks, title(x.info)
         self.start = TwoLayer(torch.from_numpy(weights), torch.from_numpy(signs), output_bias, setting.bias != "none")

@@ -13,8 +13,8 @@ import torch
 
 from onestep import memory, sampling
 from onestep.data.prepare import title
-from onestep.lazy import models
-from onestep.lazy.models import Setting
+from onestep.lazy import starts
+from onestep.lazy.starts import Setting
 from onestep.networks.two_layer import TwoLayer
 from onestep.theory.ball import certain_flip, changeable, extremes
 
@@ -41,14 +41,14 @@ def ball(settings: Sequence[Setting], radii: Sequence[float], networks: range, i
     progress, parts = sampling.Progress(len(settings)), list[pd.DataFrame]()
     for setting in settings:
         progress.cell()
-        images = models.images(setting, file)
+        images = starts.images(setting, file)
         dim = images.test_x.shape[1]
         memory.require(3 * setting.width * dim, f"width {setting.width:,}, side {setting.side}")
         for network in networks:
             progress.say(network - networks.start, len(networks))
             run = replace(setting, run=network)
             chosen = np.sort(run.stream("images of the ball").choice(len(images.test_x), min(inputs, len(images.test_x)), replace=False))
-            weights, signs, _ = models.start(run, dim // setting.side**2)
+            weights, signs, _ = starts.start(run, dim // setting.side**2)
             net = TwoLayer(torch.from_numpy(weights), torch.from_numpy(signs))
             x, y = torch.from_numpy(images.test_x[chosen]), torch.from_numpy(images.test_y[chosen]).float()
             value, gradient = net(x)

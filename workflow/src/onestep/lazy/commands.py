@@ -64,7 +64,8 @@ def _training(verbs: Any) -> None:
     verb.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the models go, one file for each side and C0")
 
     def training(o: argparse.Namespace) -> None:
-        from onestep.lazy.models import Setting, train
+        from onestep.lazy.models import train
+        from onestep.lazy.starts import Setting
 
         how = (o.width, o.index, o.seed, o.norm == "unit", o.bias, o.protocol, o.lr, o.epochs, o.learned)
         train([Setting(o.dataset, side, *how) for side in o.side], o.c0, _file(o.images, o.dataset), o.out)
@@ -136,7 +137,7 @@ def _adversarial(verbs: Any) -> None:
 
         def run(o: argparse.Namespace) -> None:
             from onestep.lazy import adversarial
-            from onestep.lazy.models import Setting
+            from onestep.lazy.starts import Setting
 
             setting = Setting(o.dataset, o.side, o.width, o.index, o.seed, o.norm == "unit", o.bias, o.protocol)
             attacks = adversarial.Attacks(o.lr, o.epochs, o.patience, o.training_steps, o.test_steps)
@@ -159,7 +160,7 @@ def _adversarial(verbs: Any) -> None:
 
     def ball(o: argparse.Namespace) -> None:
         from onestep.lazy.ball import ball
-        from onestep.lazy.models import Setting
+        from onestep.lazy.starts import Setting
 
         settings = [Setting(o.dataset, side, o.width, 0, o.seed) for side in o.side]
         ball(settings, o.c0, range(o.networks), o.inputs, _file(o.images, o.dataset), o.out)

@@ -19,8 +19,9 @@ from onestep.attacks.ray import SWITCHED, UNSWITCHED, two_layer_roots
 from onestep.attacks.single_step import signs
 from onestep.data.prepare import title
 from onestep.errors import Mistake
-from onestep.lazy import models
-from onestep.lazy.models import Images, Model
+from onestep.lazy import models, starts
+from onestep.lazy.models import Model
+from onestep.lazy.starts import Images
 from onestep.networks.two_layer import TwoLayer
 from onestep.theory.certificates import l2_lower_bound
 
@@ -106,7 +107,7 @@ def _models(folder: Path, file: Path | None) -> Iterator[tuple[Model, Images]]:
         raise Mistake(f"{folder}: holds no models; train them with `onestep lazy train`")
     for path in files:
         model = models.read(path)
-        yield model, models.images(models.setting_of(model), file or Path(model.info["file"]))
+        yield model, starts.images(models.setting_of(model), file or Path(model.info["file"]))
 
 
 def cell(model: Model, images: Images) -> dict[str, Any]:
