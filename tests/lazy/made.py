@@ -34,7 +34,7 @@ def attacked(exponents: dict[str, float] | None = None, wrong: int = 0, growth: 
                         "gradient_norm": gradient, "step": step,
                         "perturbation_norm": dim ** powers["relative"] * length * noise[2] * more, "input_norm": length,
                         "correct": np.arange(IMAGES) >= wrong, "status": "switched", "data": DATA, "protocol": protocol,
-                        "norm": norm, "bias": bias,
+                        "norm": norm, "bias": bias, "ended": "left",
                     }  # fmt: skip
                     rows.append(pd.DataFrame(part))
     return pd.concat(rows, ignore_index=True)[list(ATTACK_COLUMNS)]
@@ -106,7 +106,7 @@ def journeys() -> pd.DataFrame:
             {
                 "c0": np.inf, "width": 1000, "input_dim": dim, "run": 0, "steps": [100, 1000, 10000], "epochs": [0.1, 1.0, 10.0],
                 "farthest": [1.0, 10.0, 50.0], "median": [1.0, 5.0, 10.0], "changed": [0.0, 0.01, 0.1], "alignment": [1.0, 0.9, 0.8],
-                "data": DATA, "protocol": "corrected", "norm": norm, "bias": "none",
+                "data": DATA, "protocol": "corrected", "norm": norm, "bias": "none", "ended": "learned",
             }
         )
         for dim in (25, 784) for norm in ("unit", "pixels")

@@ -45,6 +45,7 @@ _KIND = {
     "protocol": "corrected: what the text says; as_published: what the authors' code does",
     "norm": "unit: images of length 1; pixels: values in [0, 1]",
     "bias": "how hidden biases start: none, torch, normal or zero",
+    "ended": "left: training left the ball, else it ended inside: learned, no progress or epochs, as `training.near_init` has them",
 }
 ATTACK_COLUMNS = _NETWORK | _IMAGE | {"correct": "whether the sign of f(x) is the label's"} | _KIND
 BRACKET_COLUMNS = (
@@ -122,6 +123,7 @@ def cell(model: Model, images: Images) -> dict[str, Any]:
         "width": setting.width,
         "input_dim": images.test_x.shape[1] - (setting.bias != "none"),
         "run": setting.run,
+        "ended": model.info["stop"],
     }
 
 
@@ -166,7 +168,7 @@ def journey(folder: Path, file: Path | None, out: Path) -> None:
             parts.append(path.assign(**cell(model, images), epochs=path["steps"] / len(images.train_x)))
     if not parts:
         raise Mistake(f"{folder}: holds no model of a training without a ball; train it with `onestep lazy train --c0 inf`")
-    sampling.write(out, parts, JOURNEY_COLUMNS, __name__, {"models": str(folder), "seed": setting.seed})
+    sampling.write(out, parts, JOURNEY_COLUMNS, __name__, {"models": str(folder), "seed": setting.seed, "epochs": setting.epochs})
 
 
 @torch.inference_mode()

@@ -40,7 +40,7 @@ def models(rows: pd.DataFrame) -> pd.DataFrame:
     published = rows["protocol"] == "as_published"
     counted = pd.concat([rows[~published].assign(told=told[~published]), as_published(rows[published])])
     counted = counted.assign(relative=counted["perturbation_norm"] / counted["input_norm"], errors=~counted["correct"])
-    table = counted.groupby([*CELL, "run"]).agg(images=("input", "size"), errors=("errors", "sum")).reset_index()
+    table = counted.groupby([*CELL, "run"]).agg(images=("input", "size"), errors=("errors", "sum"), ended=("ended", "first")).reset_index()
     groups = counted[counted["told"]].groupby([*CELL, "run"])
     means = groups[list(QUANTITIES.values())].mean()
     means["skewness"], means["told"] = groups["step"].skew(), groups.size()
@@ -72,6 +72,7 @@ def cells(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, part in table.groupby(CELL):
         row = dict(zip(CELL, name, strict=True)) | {"runs": len(part), "images": int(part["images"].iloc[0])}
+        row["left"] = int((part["ended"] == "left").sum())
         row["worst_error"] = float((part["errors"] / part["images"]).max())
         for quantity in QUANTITIES:
             mean, (low, high) = t_interval(part[quantity].to_numpy())
