@@ -29,7 +29,7 @@ def test_without_a_budget_robust_is_right_and_with_more_fewer_images_are(images:
     assert (rows["attacked"] <= rows["margin"] + 1e-5).all()
     shares = [(rows.loc[rows["budget"] == budget, "status"] == "robust").mean() for budget in BUDGETS]
     assert shares == sorted(shares, reverse=True)
-    assert shares[0] > 0.95 > shares[-1]
+    assert shares[0] > 0.9 > 0.7 > shares[-1]
     told = np.where(rows["margin"] <= 0, "wrong", np.where(rows["attacked"] > 0, "robust", "broken"))
     assert np.array_equal(rows["status"], told)
     assert set(rows["panel"]) == {"budgets"}
