@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from onestep import records
+from onestep.data import prepare
 from onestep.errors import Mistake
 from onestep.lazy import experiment, models, starts
 from onestep.lazy.models import UNCONSTRAINED
@@ -163,6 +164,14 @@ def test_the_way_of_a_training_without_a_ball_ends_at_its_weights(trained: Path,
 def test_a_folder_without_such_a_training_has_no_way(published: Path, images: Path, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="no model of a training without a ball"):
         experiment.journey(published, images, tmp_path / "j.parquet")
+
+
+def test_images_of_one_label_are_too_few(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays, info = prepare.read(images)
+    one_sided = {name: part[arrays[f"{name.split('_')[0]}_y"] == 1] if name.startswith("test") else part for name, part in arrays.items()}
+    monkeypatch.setattr(prepare, "read", lambda file: (one_sided, info))
+    with pytest.raises(Mistake, match="test images all have one label"):
+        starts.images(settings()[0], images)
 
 
 def test_mistakes_are_one_line(images: Path, tmp_path: Path) -> None:

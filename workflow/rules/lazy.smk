@@ -182,7 +182,8 @@ rule lazy_adversarial:
         cells=lazy_cells,
         attacks=lazy_attacks,
         lr=setting("lazy/adversarial/lr"),
-        checked=setting(f"{LAZY}/adversarial/checked"),
+        # The first run is the sample.
+        checked=lambda wildcards: setting(f"{LAZY}/adversarial/checked") if wildcards.run == "0" else 0,
         seed=setting("seed"),
         code=code("onestep.lazy.adversarial"),
     message:

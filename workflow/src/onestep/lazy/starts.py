@@ -63,6 +63,9 @@ def images(setting: Setting, file: Path) -> Images:
     arrays, info = prepare.read(file)
     if info["dataset"] != setting.dataset:
         raise Mistake(f"{file}: holds {info['dataset']}, not {setting.dataset}; name the file of that data set with --images")
+    for part in ("train", "test"):
+        if not {-1, 1} <= set(arrays[f"{part}_y"].tolist()):
+            raise Mistake(f"{file}: its {part} images all have one label; choose classes that have images on both sides")
 
     def vectors(part: str) -> Array:
         flat = binary.flat(binary.resized(arrays[f"{part}_x"], setting.side, resizing(setting)), setting.unit_norm)
