@@ -225,7 +225,9 @@ class AdversarialSizes(Strict):
     patience: Count = Field(description="Training ends when the robust training accuracy has not risen for so many epochs.")
     training_steps: Count = Field(description="Steps of the attack in training; the published one has 100.")
     test_steps: Count = Field(description="Steps of the attack on the test images; the published one has 100.")
-    checked: int = Field(ge=0, description="For each size of Figure 4, cells of the first run on whose test images the published attack is run, too.")
+    checked: int = Field(
+        ge=0, description="For each size of Figure 4, cells of the first run on whose test images the published attack is run, too."
+    )
     checked_sides: list[Count] = Field(
         description="Sides of the left panel at which one cell is trained again, against the published attack, for each run."
     )
