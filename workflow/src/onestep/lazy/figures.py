@@ -157,7 +157,7 @@ def robust(table: pd.DataFrame, contours: pd.DataFrame) -> Figure:
         axis.grid(False)
         axis.set_xlabel("input dimension d" if panel == "budgets" else "width m")
         axis.set_ylabel("perturbation ‖δ‖" if panel == "budgets" else "radius V of the ball")
-        axis.legend(loc="upper right", framealpha=0.85, facecolor="0.8", fontsize=6.5)
+        axis.legend(loc="upper right", frameon=True, facecolor="0.75", fontsize=6.5)
     figure.colorbar(mesh, ax=axes, label="robust test accuracy")
     return figure
 
@@ -195,6 +195,8 @@ def collapse(table: pd.DataFrame, balls: pd.DataFrame) -> Figure:
         logarithmic(axes[1], sorted(widest["input_dim"].unique()))
         logarithmic(axes[1], _round(5, widest["flipped"].max()), "y")
         axes[1].legend(fontsize=6.5)
+    else:
+        axes[1].text(0.5, 0.5, "nothing is certain of these balls", ha="center", transform=axes[1].transAxes)
     axes[1].set_xlabel("input dimension d")
     axes[1].set_ylabel("√d ‖δ‖ that flips 90% for certain")
     return figure
