@@ -69,7 +69,7 @@ def robust(gone: float = 5.0, safe: float = 26.0, tilt: float = 0.0, wrong: floa
                 place = scaled * noise / (dim / 196) ** tilt
                 cell("budgets", 1000, dim, scaled / dim**0.5, 0.316, run, float(special.ndtr((gone - 1 - place) / 0.43)))
         for width in (800, 1200, 2700):
-            for scaled in (8.0, 14.0, 20.0, 24.0, 28.0):
+            for scaled in (8.0, 14.0, 20.0, 24.0, 32.0):
                 place = scaled * noise / (width / 1200) ** tilt
                 cell("radii", width, 784, 0.2, scaled / width**0.5, run, float(special.ndtr((place - safe + 6) / 2.58)))
     return pd.concat(rows, ignore_index=True)[list(adversarial.COLUMNS)]

@@ -84,19 +84,20 @@ def test_figure_4_as_published_holds(tmp_path: Path) -> None:
     for name in ("claim5.radius", "claim5.exponent", "claim5.clean", "claim6.exponent", "claim6.radius"):
         assert ledger[name]["verdict"] == "holds", name
     assert ledger["claim5.radius"]["measured"] == pytest.approx(5.0, abs=0.15)
-    assert ledger["claim6.radius"]["measured"] == pytest.approx(26.0, abs=0.5)
+    assert ledger["claim6.radius"]["measured"] > 0.99
 
 
 def test_other_thresholds_and_other_exponents_fail(tmp_path: Path) -> None:
-    ledger = judged(tmp_path, adversarial=robust(gone=3.8, safe=20.0))
+    ledger = judged(tmp_path, adversarial=robust(gone=3.8, safe=36.0))
     assert (ledger["claim5.radius"]["verdict"], ledger["claim6.radius"]["verdict"]) == ("fails", "fails")
     ledger = judged(tmp_path, adversarial=robust(tilt=0.2))
     assert (ledger["claim5.exponent"]["verdict"], ledger["claim6.exponent"]["verdict"]) == ("fails", "fails")
     assert judged(tmp_path, adversarial=robust(wrong=0.02))["claim5.clean"]["verdict"] == "fails"
 
 
-def test_a_threshold_that_no_ball_reaches_is_not_measured(tmp_path: Path) -> None:
-    assert judged(tmp_path, adversarial=robust(safe=60.0))["claim6.radius"]["verdict"] == "not measured"
+def test_a_threshold_that_no_ball_reaches_has_no_exponent_and_its_networks_are_not_robust(tmp_path: Path) -> None:
+    ledger = judged(tmp_path, adversarial=robust(safe=60.0))
+    assert (ledger["claim6.exponent"]["verdict"], ledger["claim6.radius"]["verdict"]) == ("not measured", "fails")
 
 
 def test_a_contour_is_where_a_line_between_two_cells_crosses_the_level() -> None:

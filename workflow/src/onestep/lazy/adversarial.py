@@ -129,6 +129,11 @@ class Experiment:
         return attacked.numpy().astype(np.float64)
 
 
+def _inner(cells: Sequence[tuple[float, float]]) -> range:
+    """The cells that are worth a check: but the outermost, where all images are robust or none, if there are others."""
+    return range(1, len(cells) - 1) if len(cells) > 2 else range(len(cells))
+
+
 @torch.inference_mode()
 def robust(
     setting: Setting, attacks: Attacks, budgets: Sequence[float], radii: Sequence[float], checked: int, file: Path, out: Path
@@ -138,7 +143,7 @@ def robust(
     `checked`: on so many of these cells, drawn by the run's own stream, the published attack is run beside the one of fewer steps.
     """
     cells = [(budget, radius) for budget in budgets for radius in radii]
-    drawn = setting.stream("checked cells").permutation(len(cells))[:checked]
+    drawn = setting.stream("checked cells").permutation(_inner(cells))[:checked]
     panel = "budgets" if len(radii) == 1 else "radii"
     experiment, progress, parts = Experiment(setting, attacks, file), sampling.Progress(len(cells)), list[pd.DataFrame]()
     for index, (budget, radius) in enumerate(cells):
@@ -154,7 +159,7 @@ def robust(
 def check(setting: Setting, attacks: Attacks, budgets: Sequence[float], radii: Sequence[float], file: Path, out: Path) -> None:
     """One of these cells, drawn by the run's own stream, trained twice: against the attack of fewer steps and against the published one."""
     cells = [(budget, radius) for budget in budgets for radius in radii]
-    budget, radius = cells[setting.stream("checked training").integers(len(cells))]
+    budget, radius = cells[setting.stream("checked training").choice(_inner(cells))]
     experiment = Experiment(setting, attacks, file)
     parts = [
         experiment.rows("budgets", budget, radius, experiment.train(budget, radius, steps), steps, True)

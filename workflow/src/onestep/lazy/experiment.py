@@ -25,6 +25,8 @@ from onestep.lazy.starts import Images
 from onestep.networks.two_layer import TwoLayer
 from onestep.theory.certificates import l2_lower_bound
 
+REACH = 2.0
+"""The length, times sqrt(d), over which the gradient's change is measured: about that of a step in the smallest ball."""
 _NETWORK = {
     "c0": "C0, the radius of the ball that training ends at, times sqrt(m); infinite where it ends nowhere",
     "width": "width m",
@@ -52,7 +54,7 @@ BRACKET_COLUMNS = (
     _NETWORK
     | _IMAGE
     | {
-        "gradient_change": "||grad f(x + delta) - grad f(x)|| where the step's perturbation delta ends",
+        "gradient_change": f"||grad f(x + delta) - grad f(x)|| for ||delta|| = {REACH:g} / sqrt(d) down the gradient",
         "found": "the smallest l2 length found of a perturbation that changes the sign of f; null where none was",
         "bound": "an l2 length for which it is certain that no shorter perturbation changes the sign of f",
     }
@@ -188,7 +190,8 @@ def bracket(folder: Path, file: Path | None, count: int, out: Path) -> None:
         x = torch.from_numpy(images.test_x[chosen]).double()
         value, norm, step, status = _steps(net, x)
         found = smallest_l2(net, x)
-        beyond = x - (signs(value) * step)[:, None] * net(x)[1]
+        gradient = net.gradient(x)
+        beyond = x - (REACH * signs(value) / x[:, int(net.biased) :].shape[1] ** 0.5 / norm)[:, None] * gradient
         first = int(net.biased)
         bias = net.weights[:, 0] if net.biased else None
         bounds = [l2_lower_bound(net.weights[:, first:], bias, net.signs, image[first:]) for image in x]
@@ -202,7 +205,7 @@ def bracket(folder: Path, file: Path | None, count: int, out: Path) -> None:
                     "step": step.numpy(),
                     "perturbation_norm": (step * norm).numpy(),
                     "input_norm": x[:, first:].norm(dim=1).numpy(),
-                    "gradient_change": (net(beyond)[1] - net(x)[1]).norm(dim=1).numpy(),
+                    "gradient_change": (net.gradient(beyond) - gradient).norm(dim=1).numpy(),
                     "found": found.distance.numpy(),
                     "bound": bounds,
                     "status": np.array(("unswitched", "switched", "dead"))[status.numpy()],

@@ -211,7 +211,7 @@ def journey(rows: pd.DataFrame) -> Figure:
     columns = (
         ("farthest", "smallest ball's C₀ = √m max ‖wₛ − wₛ₀‖"),
         ("changed", "share of activations changed"),
-        ("alignment", "alignment with the first features"),
+        ("alignment", "kernel alignment with the start"),
     )
     for index, norm in enumerate(norms):
         own = rows[rows["norm"] == norm]
