@@ -201,8 +201,8 @@ def _adversarial(judge: Judge, table: pd.DataFrame, contours: pd.DataFrame, rows
         "radii",
         "Figure 4, right: just above 25 / sqrt(m) training makes networks that are completely robust.",
         "25 / sqrt(m)",
-        f"mean robust accuracy of the networks in balls of {JUST[0]} .. {JUST[1]} / sqrt(m) at least 99%; t interval over networks, each its"
-        " own start",
+        f"mean robust accuracy of the networks in balls of {JUST[0]} .. {JUST[1]} / sqrt(m) at least 99%; t interval over networks, each"
+        " its own start",
         [t_interval(just["robust"].to_numpy())],
         (0.99, np.inf),
     )
