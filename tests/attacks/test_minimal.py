@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from onestep.attacks import minimal
-from onestep.attacks.minimal import FAILED, OK, smallest_l2
+from onestep.attacks.minimal import FAILED, OK, smallest
 from onestep.attacks.ray import SWITCHED, two_layer_roots
 from onestep.seeds import stream
 
@@ -53,7 +53,7 @@ def test_of_a_linear_model_the_distance_is_known() -> None:
         def model(points, normal=normal, offset=offset):
             return points @ normal + offset, normal.expand_as(points)
 
-        found = smallest_l2(model, x)
+        found = smallest(model, x, 2)
         check(model, x, found)
         assert (found.status == OK).all()
         torch.testing.assert_close(found.distance, model(x)[0].abs() / normal.norm(), rtol=1e-9, atol=0)
@@ -69,7 +69,7 @@ def test_of_a_sphere_the_distance_is_known() -> None:
     def model(points):
         return ((points - centre) ** 2).sum(1) - 1, 2 * (points - centre)
 
-    found = smallest_l2(model, x)
+    found = smallest(model, x, 2)
     check(model, x, found)
     assert (found.status == OK).all()
     torch.testing.assert_close(found.distance, ((x - centre).norm(dim=1) - 1).abs(), rtol=1e-4, atol=0)
@@ -85,7 +85,7 @@ def test_a_corner_of_the_boundary_is_found() -> None:
         return 1 - smaller, -normals[which]
 
     x = torch.tensor([[0.0, 0.0], [0.0, 0.05], [0.2, -0.1]]).double()
-    found = smallest_l2(model, x, steps=60)
+    found = smallest(model, x, 2)
     check(model, x, found)
     expected = (torch.tensor([1.0, 0.0]) - x).norm(dim=1)
     assert (found.distance >= expected * (1 - 1e-9)).all()
@@ -110,7 +110,7 @@ def test_in_the_plane_no_direction_has_a_nearer_sign_change_and_most_results_are
         W, b, a, x = rng.standard_normal((k, 2)), rng.standard_normal(k) * (i % 2), rng.choice([-1.0, 1.0], k), rng.standard_normal(2)
         nearest = scanned(W, b, a, x)
         model, inputs = two_layers(W, b, a), torch.tensor(x)[None]
-        found = smallest_l2(model, inputs)
+        found = smallest(model, inputs, 2)
         check(model, inputs, found)
         if int(found.status[0]) == OK:
             # Between two rays the boundary may be nearer by half their angle where it is oblique.
@@ -132,7 +132,7 @@ def test_never_farther_than_the_single_gradient_step(d: int, k: int) -> None:
     for i in range(4):
         W, a, x = wide(d, k, i, inputs=5)
         model = two_layers(W, 0, a)
-        found = smallest_l2(model, x)
+        found = smallest(model, x, 2)
         check(model, x, found)
         values, gradients = model(x)
         sign = torch.where(values < 0, -1.0, 1.0)[:, None]
@@ -156,7 +156,7 @@ def test_at_the_point_found_the_perturbation_is_parallel_to_the_gradient(d: int,
         gradient = torch.stack([model(x + moves + shift)[1] for shift in around]).mean(0)
         return torch.nn.functional.cosine_similarity(gradient, moves).abs().clamp(max=1).acos()
 
-    found = smallest_l2(model, x)
+    found = smallest(model, x, 2)
     values, gradients = model(x)
     single = -values[:, None] * gradients / (gradients**2).sum(1, keepdim=True)
     assert (angle(found.points - x) < 0.12).all()
@@ -178,7 +178,7 @@ def test_of_a_deeper_network_no_random_direction_is_nearer() -> None:
         return values.detach(), torch.autograd.grad(values.sum(), points)[0]
 
     x = torch.tensor(rng.standard_normal((12, 20)))
-    found = smallest_l2(model, x)
+    found = smallest(model, x, 2)
     check(model, x, found)
     assert (found.status == OK).sum() >= 11
     for start, point, distance in zip(x, found.points, found.distance, strict=True):
@@ -193,9 +193,9 @@ def test_of_a_deeper_network_no_random_direction_is_nearer() -> None:
 def test_inputs_do_not_see_each_other() -> None:
     W, a, x = wide(20, 100, 0, inputs=6)
     model = two_layers(W, 0, a)
-    together = smallest_l2(model, x)
+    together = smallest(model, x, 2)
     for i in range(6):
-        alone = smallest_l2(model, x[i : i + 1])
+        alone = smallest(model, x[i : i + 1], 2)
         torch.testing.assert_close(alone.distance, together.distance[i : i + 1], rtol=1e-6, atol=0)
 
 
@@ -207,7 +207,7 @@ def test_it_costs_what_it_says() -> None:
         asked.append(len(points))
         return model(points)
 
-    found = smallest_l2(counted, x)
+    found = smallest(counted, x, 2)
     assert found.gradients.tolist() == [len(asked)]
     assert len(asked) <= 50
 
@@ -215,11 +215,11 @@ def test_it_costs_what_it_says() -> None:
 def test_without_a_sign_change_it_fails_and_on_the_boundary_the_distance_is_zero() -> None:
     x = torch.tensor([[1.0, 2.0], [-1.0, -2.0], [3.0, 3.0]]).double()
     never = two_layers([[1.0, 0.0], [0.0, 1.0]], 0, [1.0, 1.0])  # positive or zero, and dead at the second input
-    found = smallest_l2(never, x)
+    found = smallest(never, x, 2)
     check(never, x, found)
     assert found.status.tolist() == [FAILED] * 3
     diagonal = two_layers([[1.0, 0.0], [0.0, 1.0]], 0, [1.0, -1.0])
-    found = smallest_l2(diagonal, x)
+    found = smallest(diagonal, x, 2)
     check(diagonal, x, found)
     assert found.status.tolist() == [OK, FAILED, OK]
     assert found.distance[[0, 2]].tolist() == pytest.approx([math.sqrt(0.5), 0])
@@ -227,7 +227,7 @@ def test_without_a_sign_change_it_fails_and_on_the_boundary_the_distance_is_zero
 
 def test_reaching_zero_without_crossing_it_is_not_a_sign_change() -> None:
     """f = relu(y): zero from y = 0 on, never negative."""
-    found = smallest_l2(two_layers([[1.0]], 0, [1.0]), torch.tensor([[2.0]]).double())
+    found = smallest(two_layers([[1.0]], 0, [1.0]), torch.tensor([[2.0]]).double(), 2)
     assert found.status.tolist() == [FAILED]
 
 
@@ -235,11 +235,11 @@ def test_reaching_zero_without_crossing_it_is_not_a_sign_change() -> None:
 def test_the_checks_notice_a_wrong_projection_and_a_wrong_landing(monkeypatch, broken: str) -> None:
     W, a, x = wide(50, 200, 2, inputs=8)
     model = two_layers(W, 0, a)
-    reference = smallest_l2(model, x)
+    reference = smallest(model, x, 2)
     if broken == "_land":
         monkeypatch.setattr(minimal, "_land", lambda model, x, behind: (x + 1.01 * (behind - x), torch.zeros(len(x), 1)))
         with pytest.raises(AssertionError):
-            check(model, x, smallest_l2(model, x))
+            check(model, x, smallest(model, x, 2))
     else:
         monkeypatch.setattr(minimal, "onto_plane", lambda offset, normal: -offset * normal.sign() / normal.abs().sum(-1, keepdim=True))
-        assert (smallest_l2(model, x).distance > reference.distance * 1.01).all()
+        assert (smallest(model, x, 2).distance > reference.distance * 1.01).all()

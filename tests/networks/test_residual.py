@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch.nn import functional
 
-from onestep.attacks.minimal import OK, smallest_l2
+from onestep.attacks.minimal import OK, smallest
 from onestep.errors import Mistake
 from onestep.networks.residual import ARCHITECTURES, Architecture, Convolution, Dense, ImageNetwork, Pool, truncated_normal
 from onestep.seeds import stream
@@ -156,7 +156,7 @@ def test_each_input_has_its_own_value_and_gradient() -> None:
 def test_attacks_take_a_network_as_it_is() -> None:
     net = network("resnet", 8)
     x = images(2, net)
-    found = smallest_l2(net, x, steps=10)
+    found = smallest(net, x, 2, effort="fast")
     assert (found.status == OK).all()
     assert (net.value(found.points) * net.value(x) <= 0).all()
 

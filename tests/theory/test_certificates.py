@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import optimize
 
-from onestep.attacks.minimal import OK, smallest_l2
+from onestep.attacks.minimal import OK, smallest
 from onestep.seeds import stream
 from onestep.theory import certificates
 
@@ -132,7 +132,7 @@ def test_bound_below_exact_distance_below_attack(solved) -> None:
     for net, exact in solved:
         bound = certificates.l2_lower_bound(*net)
         assert 0 < bound <= exact * (1 + 1e-9)
-        found = smallest_l2(model(net), net.x[None])
+        found = smallest(model(net), net.x[None], 2)
         if int(found.status[0]) == OK:
             assert float(found.distance[0]) >= exact * (1 - 1e-9)
             attained.append(float(found.distance[0]) <= exact * 1.001)
@@ -261,7 +261,7 @@ def test_of_a_linear_network_every_distance_is_known() -> None:
         assert certificates.l2_lower_bound(*net) == pytest.approx(distance, rel=1e-7)
         assert certificates.l1_lower_bound(*net) == pytest.approx(size / np.abs(gradient).max(), rel=1e-7)
         assert certificates.linf_lower_bound(*net) == pytest.approx(distance / math.sqrt(d), rel=1e-7)
-        assert float(smallest_l2(model(net), net.x[None]).distance) == pytest.approx(distance, rel=1e-7)
+        assert float(smallest(model(net), net.x[None], 2).distance) == pytest.approx(distance, rel=1e-7)
 
 
 BOUNDS = (certificates.l1_lower_bound, certificates.l2_lower_bound, certificates.linf_lower_bound)
@@ -305,7 +305,7 @@ def test_bound_and_attack_enclose_the_distance_closely(d: int, k: int, least: fl
     ratios = []
     for i in range(6):
         net = wide(d, k, i)
-        found = smallest_l2(model(net), net.x[None])
+        found = smallest(model(net), net.x[None], 2)
         assert int(found.status[0]) == OK
         ratios.append(certificates.l2_lower_bound(*net) / float(found.distance[0]))
     assert max(ratios) <= 1

@@ -1,31 +1,56 @@
-"""The smallest distance found from inputs to the decision boundary of one model: an upper bound on the true distance.
+"""The smallest l1, l2 or l-infinity distance found from inputs to the decision boundary of one model: an upper bound on the true distance.
 
-A model maps points [N, d] to (values [N], gradients [N, d]), each point on its own; nothing else is asked of it.
+A model maps points [N, d] to (values [N], gradients [N, d]), each point on its own; nothing else is asked of it. The search linearises it
+again and again, and each time goes towards the point of the linearised boundary, inside the box, that is nearest to the input.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from onestep.attacks.projection import NORMS, project, project_near
+from onestep.errors import Mistake
+
 Model = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 FAILED, OK = 0, 1
 STATUS = ("failed", "ok")
 
-FIRST_STEP = 1.5
-"""Until the sign has changed, a step goes to the linearised boundary and half as far beyond."""
-START = 0.5
-"""The share of the way to the nearest point of the linearised boundary that the first step afterwards goes;"""
-GROW, SHRINK = 1.2, 0.8
-"""what a step that ended nearer, or did not, makes of the share of the next one;"""
-MARGIN = 0.1
-"""how far beyond the linearised boundary a step ends, relative to the distance, for each unit of its share."""
+
+@dataclass(frozen=True)
+class Effort:
+    """How many steps the search takes after the first sign change, and what a step that ended no nearer makes of the next one's pace."""
+
+    steps: dict[float, int]
+    slower: dict[float, float]
+
+
+EFFORTS = {
+    "fast": Effort({1: 30, 2: 12, math.inf: 14}, {1: 0.85, 2: 0.8, math.inf: 0.8}),
+    "thorough": Effort({1: 90, 2: 40, math.inf: 40}, {1: 0.9, 2: 0.8, math.inf: 0.8}),
+}
+CROSSING = 40
+"""So many steps may pass until the sign has changed for the first time."""
+BEYOND = 1.5
+"""Each of them goes to the linearised boundary and half as far beyond."""
+PACE = {1: 2.0, 2: 0.5, math.inf: 0.8}
+"""Of the first step after the sign change: in l1 the spread of `project_near`, relative to the largest entry; else the share of the way."""
+FASTER = 1.2
+"""What a step that ended nearer makes of the pace."""
+NEWEST = {1: 1.0, 2: 1.0, math.inf: 0.3}
+"""The weight of the newest linearisation in the average that is gone by: in l-infinity the nearest point follows every entry's sign."""
+MARGIN, LESS, MORE, LEAST, MOST = 0.1, 0.8, 1.5, 0.01, 0.3
+"""How far behind the linearised boundary a step aims, relative to f at the input as linearised: less after one that ended behind the
+boundary, more after one that did not, between the last two."""
+STRETCH = (0.3, 2.0)
+"""A linearised boundary is looked for on the ray through a perturbation between these multiples of it."""
 STILL = 1e-7
 """The search ends when its next step is shorter than this, relative to the distance."""
-LANDING = 1e-10
-"""How far behind the boundary a landed point may be, relative to the distance; float64 resolves it."""
+LANDING = {torch.float64: 1e-10, torch.float32: 1e-4}
+"""How far behind the boundary a landed point may be, relative to the distance; the precision resolves it."""
 LANDING_STEPS = 60
 
 
@@ -39,59 +64,80 @@ class Minimal:
     gradients: Tensor  # [N], evaluations of the model that the input needed
 
 
-def _norm(vectors: Tensor) -> Tensor:
-    lengths: Tensor = vectors.norm(dim=-1, keepdim=True)
+def _length(vectors: Tensor, norm: float = 2) -> Tensor:
+    lengths: Tensor = torch.linalg.vector_norm(vectors, norm, dim=-1)
     return lengths
 
 
 def _dot(left: Tensor, right: Tensor) -> Tensor:
-    product: Tensor = (left * right).sum(-1, keepdim=True)
+    product: Tensor = (left * right).sum(-1)
     return product
 
 
-def onto_plane(offset: Tensor, normal: Tensor) -> Tensor:
-    """The shortest delta in l2 with offset + <normal, delta> = 0; zero where the normal is."""
-    length: Tensor = -offset / _dot(normal, normal).clamp(min=torch.finfo(normal.dtype).tiny)
-    return length * normal
+@dataclass(frozen=True)
+class _Ray:
+    """A perturbation behind the boundary, with f < 0 there and f's slope along it; zeros where there is none."""
+
+    delta: Tensor  # [N, d]
+    value: Tensor  # [N]
+    slope: Tensor  # [N]
+
+    def replaced(self, where: Tensor, other: "_Ray") -> "_Ray":
+        """The other one, where [N] it is to be."""
+        return _Ray(
+            torch.where(where[:, None], other.delta, self.delta),
+            torch.where(where, other.value, self.value),
+            torch.where(where, other.slope, self.slope),
+        )
 
 
-def _land(model: Model, x: Tensor, behind: Tensor) -> tuple[Tensor, Tensor]:
-    """A point just behind a sign change between x, where the model is not negative, and `behind`, where it is; and the evaluations.
+def _land(model: Model, x: Tensor, ray: _Ray) -> tuple[Tensor, Tensor]:
+    """Points [N, d] of the rays just behind a sign change, for an f that is not negative at x; and how many evaluations it took.
 
-    Newton's method along the segment, aimed a little too far, inside a bracket [low, high] that it bisects when it would leave it.
+    Newton's method along the ray, aimed a little too far, inside a bracket [low, high] that it bisects when it would leave it.
     """
-    direction = behind - x
-    t = high = torch.ones_like(x[:, :1])
+    precision = LANDING[x.dtype]
+    t = high = torch.ones_like(ray.value)
     low = torch.zeros_like(high)
     count = torch.zeros_like(high, dtype=torch.int64)
-    running = _norm(direction) > 0
+    running = ray.delta.any(-1)
+    value, slope = ray.value, ray.slope
     for _ in range(LANDING_STEPS):
-        value, gradient = model(x + t * direction)
-        value, slope = value[:, None], _dot(gradient, direction)
-        count += running
         changed = value < 0
         high, low = torch.where(running & changed, t, high), torch.where(running & ~changed, t, low)
-        near = changed & (slope < 0) & (value > LANDING * t * slope)
-        running = running & ~near & (high - low > LANDING * high)
+        near = changed & (slope < 0) & (value > precision * t * slope)
+        running = running & ~near & (high - low > precision * high)
         if not running.any():
             break
-        aim = (t - value / slope) * (1 + LANDING / 2)
+        aim = (t - value / slope) * (1 + precision / 2)
         t = torch.where(running, torch.where((aim > low) & (aim < high), aim, (low + high) / 2), high)
-    return x + high * direction, count
+        value, gradient = model(x + t[:, None] * ray.delta)
+        slope = _dot(gradient, ray.delta)
+        count += running
+    return x + high[:, None] * ray.delta, count
 
 
-def smallest_l2(model: Model, x: Tensor, *, steps: int = 40) -> Minimal:
-    """The l2 distance from each x [N, d] to the nearest sign change that successive linearisation finds in that many steps.
+def smallest(model: Model, x: Tensor, norm: float, *, box: tuple[float, float] | None = None, effort: str = "thorough") -> Minimal:
+    """The distance in l1, l2 or l-infinity (norm 1, 2, infinity) from each x [N, d] to the nearest sign change found inside the box.
 
-    Until the sign has changed, y moves to the boundary as linearised at y and beyond. From then on, with f > 0 at x and linearised at y,
-    - `landing` is where the linearised boundary meets the ray from x through y, `nearest` its point nearest to x;
-    - y goes a share of the way from the landing to the nearest point, and a little beyond. Where it ends behind the boundary and nearer
-      than ever, the share grows, else it shrinks: y settles down also where the boundary has kinks.
-    Where y = landing = nearest, y - x is parallel to the gradient, the condition for a minimum; it need not be the global one. The
-    nearest y behind the boundary, and the first, are brought back along their rays; the nearer one counts, and its sign is checked once
-    more. So where the first step along the gradient changes the sign, the result is no farther than a root on that ray.
+    Until the sign has changed, x + delta moves to the boundary as linearised there, and beyond, by the shortest way in l2. From then on,
+    with f > 0 at x and linearised at x + delta,
+    - `landing` is where the linearised boundary meets the ray through delta, `nearest` its point nearest to x inside the box;
+    - delta goes a share of the way from the landing to the nearest point, which is that of an average over the last linearisations. In l1,
+      whose nearest points jump from corner to corner, it goes to the nearest point that is also near to the landing (`project_near`).
+      Where it ends behind the boundary and nearer than ever, the pace grows, else it falls: it settles also where the boundary has kinks.
+    Where delta = landing = nearest the conditions for a minimum hold; it need not be the global one. The nearest delta behind the boundary
+    is brought back along its ray. A thorough search brings back the first one as well and takes the nearer: where the first step along
+    the gradient changes the sign, in l2 without a box, it is no farther than a root on that ray.
     An input with the value 0 is on the boundary, unless its gradient is 0 too: then, as wherever no sign change is found, it has failed.
     """
+    if norm not in NORMS.values():
+        raise Mistake(f"norm {norm}: distances are known in the norms 1, 2 and inf; choose one of them")
+    low, high = box or (-math.inf, math.inf)
+    if ((x < low) | (x > high)).any():
+        raise Mistake(f"an input lies outside the box from {low} to {high} that its perturbation is to stay in; choose a box around it")
+    steps, slower = EFFORTS[effort].steps[norm], EFFORTS[effort].slower[norm]
+    lower, upper = low - x, high - x
     values, gradients = model(x)
     sign = torch.where(values < 0, -1.0, 1.0).to(x)
 
@@ -99,46 +145,74 @@ def smallest_l2(model: Model, x: Tensor, *, steps: int = 40) -> Minimal:
         values, gradients = model(points)
         return sign * values, sign[:, None] * gradients
 
-    value, gradient = (sign * values)[:, None], sign[:, None] * gradients
-    on_boundary = (value == 0) & gradient.any(-1, keepdim=True)
-    running = (value > 0) & gradient.any(-1, keepdim=True)
+    value, gradient = sign * values, sign[:, None] * gradients
+    on_boundary = (value == 0) & gradient.any(-1)
+    running = (value > 0) & gradient.any(-1)
     count = torch.ones_like(running, dtype=torch.int64)
-    first, best, distance = x, x, torch.full_like(value, torch.inf)
-    share = torch.full_like(value, START)
-    y = x + FIRST_STEP * onto_plane(value, gradient)
+    left = torch.full_like(count, steps)  # steps after the sign change
+    first = best = _Ray(torch.zeros_like(x), torch.zeros_like(value), torch.zeros_like(value))
+    distance = torch.full_like(value, torch.inf)
+    found = torch.zeros_like(running)
+    pace, margin = torch.zeros_like(value), torch.full_like(value, MARGIN)
+    start, plane, normal = value, value, gradient  # the average linearisation: f at x, gradient
+    delta = project(2, BEYOND * start, gradient, lower, upper)
 
-    for _ in range(steps):
+    for step in range(CROSSING + steps):
         if not running.any():
             break
-        value, gradient = oriented(y)
-        value = value[:, None]
+        value, gradient = oriented(x + delta)
         count += running
-        changed, ray = value < 0, y - x
-        nearer = running & changed & (_norm(ray) < distance)
-        first = torch.where(nearer & distance.isinf(), y, first)
-        best, distance = torch.where(nearer, y, best), torch.where(nearer, _norm(ray), distance)
-        found = distance < torch.inf
-        share = torch.where(nearer, (GROW * share).clamp(max=1), torch.where(found, SHRINK * share, share))
-
-        slope = _dot(gradient, ray)
+        changed, slope = value < 0, _dot(gradient, delta)
         height = value - slope  # of the linearised f at x
         usable = (slope < 0) & (height > 0)
-        landing, nearest = x - ray * height / slope, x + onto_plane(height, gradient)
-        step = share * (nearest - landing)
-        refined = x + (1 + MARGIN * share) * (landing + step - x)
-        # A linearised boundary that is not on this ray's way says little: look nearer, or go back towards the best.
-        halved = torch.where(changed, x + ray / 2, (y + best) / 2)
-        y = torch.where(found, torch.where(usable, refined, halved), y + FIRST_STEP * onto_plane(value, gradient))
-        still = torch.where(found, usable & (_norm(step) <= STILL * distance), ~gradient.any(-1, keepdim=True))
-        running = running & ~still
+        stretch = torch.where(usable, (-height / slope).clamp(*STRETCH), 1.0)
+        landing = stretch[:, None] * delta
+        length = _length(delta, norm)
 
-    (points, cost), (simple, simple_cost) = _land(oriented, x, best), _land(oriented, x, first)
-    points = torch.where(_norm(simple - x) < _norm(points - x), simple, points)
-    values, _ = oriented(points)
-    ok = (values < 0) | on_boundary[:, 0]
+        crossed = running & changed & distance.isinf()
+        nearer = running & changed & (length < distance)
+        here = _Ray(delta, value, slope)
+        first, best, distance = first.replaced(crossed, here), best.replaced(nearer, here), torch.where(nearer, length, distance)
+        found = distance < torch.inf
+        left -= (running & found).long()
+        pace = torch.where(crossed, _first_pace(norm, landing), pace * torch.where(nearer, FASTER, slower))
+        pace = pace if norm == 1 else pace.clamp(max=1)
+        margin = torch.where(crossed, margin, margin * torch.where(changed, LESS, MORE)).clamp(LEAST, MOST)
+
+        weight = torch.where(crossed, 1.0, NEWEST[norm]).to(x)
+        plane, normal = plane + weight * (height - plane), normal + weight[:, None] * (gradient - normal)
+        if norm == 1:
+            landing = (1 + margin)[:, None] * landing
+            aim = refined = project_near(landing, pace, height * (1 + margin), gradient, lower, upper)
+        else:
+            nearest = project(norm, plane, normal, lower, upper)
+            aim = landing + pace[:, None] * (nearest - landing)
+            refined = (1 + margin * pace)[:, None] * aim
+        still = usable & (_length(aim - landing) <= STILL * _length(landing))
+        # A linearised boundary that is not on this ray's way says little: look nearer, or go back towards the best.
+        halved = torch.where(changed[:, None], delta, delta + best.delta) / 2
+        refined = torch.where(usable[:, None], refined, halved)
+        if not found.all():
+            # Where f is 0 it is not negative yet: a little farther still.
+            offset = BEYOND * value + STILL * start
+            refined = torch.where(found[:, None], refined, delta + project(2, offset, gradient, lower - delta, upper - delta))
+        delta = refined.clamp(lower, upper)
+        running = running & gradient.any(-1) & torch.where(found, ~still & (left > 0), step < CROSSING)
+
+    points, cost = _land(oriented, x, best)
+    if effort == "thorough":
+        others, more = _land(oriented, x, first)
+        points = torch.where((_length(others - x, norm) < _length(points - x, norm))[:, None], others, points)
+        cost = cost + more
+    ok = found | on_boundary
     return Minimal(
         points=points,
-        distance=torch.where(ok, (points - x).norm(dim=-1), torch.nan),
+        distance=torch.where(ok, _length(points - x, norm), torch.nan),
         status=torch.where(ok, OK, FAILED),
-        gradients=(count + cost + simple_cost)[:, 0] + 1,
+        gradients=count + cost,
     )
+
+
+def _first_pace(norm: float, landing: Tensor) -> Tensor:
+    """Of the first step after the sign change [N]."""
+    return PACE[norm] * _length(landing, math.inf) if norm == 1 else torch.full_like(landing[:, 0], PACE[norm])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from onestep import sampling
-from onestep.attacks.minimal import smallest_l2
+from onestep.attacks.minimal import smallest
 from onestep.attacks.ray import SWITCHED, UNSWITCHED, two_layer_roots
 from onestep.attacks.single_step import signs
 from onestep.data.prepare import title
@@ -189,7 +189,7 @@ def bracket(folder: Path, file: Path | None, count: int, out: Path) -> None:
         chosen = np.sort(order[right][:count])
         x = torch.from_numpy(images.test_x[chosen]).double()
         value, norm, step, status = _steps(net, x)
-        found = smallest_l2(net, x)
+        found = smallest(net, x, 2)
         gradient = net.gradient(x)
         beyond = x - (REACH * signs(value) / x[:, int(net.biased) :].shape[1] ** 0.5 / norm)[:, None] * gradient
         first = int(net.biased)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from onestep import sampling
-from onestep.attacks.minimal import OK, smallest_l2
+from onestep.attacks.minimal import OK, smallest
 from onestep.attacks.ray import DEAD, SWITCHED, UNSWITCHED
 from onestep.attacks.single_step import Origin, Rays, first_sign_change, signs, words
 from onestep.networks.activations import ACTIVATIONS
@@ -365,7 +365,7 @@ def bracket(width: int, input_dims: Sequence[int], first: int, networks: int, se
                 values, gradients = one.value_and_gradient(points[None])
                 return values[0], gradients[0]
 
-            found = smallest_l2(model, x[index])
+            found = smallest(model, x[index], 2)
             best[index], gradients[index] = torch.where(found.status == OK, found.distance, torch.nan), found.gradients
             bound[index] = l2_lower_bound(weights, None, a * len(a) ** 0.5, x[index, 0])
         failed = best.isnan() | roots.t.isnan()
