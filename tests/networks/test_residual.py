@@ -36,8 +36,8 @@ def images(count: int, net: ImageNetwork) -> torch.Tensor:
 # ---------------------------------------------------------------------------------------------- against loops
 
 
-def convolve(x: np.ndarray, weights: np.ndarray, bias: np.ndarray | float, stride: int) -> np.ndarray:
-    """TensorFlow's 'same' convolution of x [H, W, C] with weights [F, C, k, k], pixel by pixel."""
+def convolve(x: np.ndarray, weights: np.ndarray, bias: np.ndarray | float, stride: int, periodic: bool = False) -> np.ndarray:
+    """TensorFlow's 'same' convolution of x [H, W, C] with weights [F, C, k, k], pixel by pixel; or the one of a periodic image."""
     size = weights.shape[-1]
     height, width = (math.ceil(side / stride) for side in x.shape[:2])
     above, left = (max((out - 1) * stride + size - side, 0) // 2 for out, side in zip((height, width), x.shape[:2], strict=True))
@@ -47,6 +47,8 @@ def convolve(x: np.ndarray, weights: np.ndarray, bias: np.ndarray | float, strid
             for a in range(size):
                 for b in range(size):
                     row, column = i * stride + a - above, j * stride + b - left
+                    if periodic:
+                        row, column = row % x.shape[0], column % x.shape[1]
                     if 0 <= row < x.shape[0] and 0 <= column < x.shape[1]:
                         out[i, j] += weights[:, :, a, b] @ x[row, column]
     return out
@@ -62,7 +64,7 @@ def by_hand(name: str, net: ImageNetwork, image: np.ndarray) -> float:
     p = {key: values.numpy() for key, values in net.weights.items()}
 
     def conv(x: np.ndarray, key: str, stride: int = 1) -> np.ndarray:
-        return convolve(x, p[f"{key}.weight"], p.get(f"{key}.bias", 0.0), stride)
+        return convolve(x, p[f"{key}.weight"], p.get(f"{key}.bias", 0.0), stride, name.startswith("periodic"))
 
     def dense(x: np.ndarray, key: str) -> np.ndarray:
         return p[f"{key}.weight"] @ x + p.get(f"{key}.bias", 0.0)
@@ -85,9 +87,13 @@ def by_hand(name: str, net: ImageNetwork, image: np.ndarray) -> float:
         h = pooled(relu(conv(relu(conv(h, "0")), "1")))
         h = pooled(relu(conv(relu(conv(h, "3")), "4")))
         logits = dense(relu(dense(relu(dense(flat(h), "6")), "7")), "8")
-    elif name == "convolutional":
+    elif name in ("convolutional", "periodic"):
         for layer in range(4):
             h = relu(conv(h, f"{layer}"))
+        logits = dense(flat(h), "4")
+    elif name == "periodic-pooled":
+        h = relu(pooled(conv(relu(conv(h, "0")), "1")))
+        h = relu(conv(relu(conv(h, "2")), "3"))
         logits = dense(flat(h), "4")
     else:
         logits = dense(relu(dense(relu(dense(flat(h), "0")), "1")), "2")
@@ -130,7 +136,10 @@ def test_a_periodic_network_does_not_see_where_the_image_is_cut() -> None:
 # ---------------------------------------------------------------------------------------------- gradients
 
 
-@pytest.mark.parametrize(("name", "side"), [("resnet", 8), ("resnet", 7), ("lenet", 8), ("fully-connected", 8), ("convolutional", 6)])
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("resnet", 8), ("resnet", 7), ("lenet", 8), ("fully-connected", 8), ("convolutional", 6), ("periodic", 6), ("periodic-pooled", 6)],
+)
 def test_gradients_are_those_of_finite_differences(name: str, side: int) -> None:
     net = with_biases(network(name, side))
     x = images(2, net)
@@ -198,6 +207,8 @@ def test_weights_have_variance_two_over_fan_in_and_biases_are_zero(name: str) ->
         ("lenet", 16, 3, 3_456 + 3 * 147_456 + 16 * 128 * 512 + 512 * 512 + 1_024),
         ("fully-connected", 16, 3, 768 * 100 + 100 * 100 + 200),
         ("convolutional", 16, 3, 3_584 + 3 * 147_584 + 2 * (256 * 128 + 1)),
+        ("periodic", 16, 3, 3_584 + 3 * 147_584 + 2 * (256 * 128 + 1)),
+        ("periodic-pooled", 16, 3, 3_584 + 3 * 147_584 + 2 * (64 * 128 + 1)),
     ],
 )
 def test_the_number_of_parameters_is_that_counted_by_hand(name: str, side: int, channels: int, count: int) -> None:
@@ -240,7 +251,9 @@ def test_a_network_can_be_trained_and_asked_for_its_gradient_meanwhile() -> None
     assert ((net.value(x) > 0).long() == labels).float().mean() > 0.8
 
 
-@pytest.mark.parametrize(("name", "side"), [("resnet", 0), ("convolutional", -4), ("fully-connected", 0), ("lenet", 3)])
+@pytest.mark.parametrize(
+    ("name", "side"), [("resnet", 0), ("convolutional", -4), ("fully-connected", 0), ("lenet", 3), ("periodic-pooled", 1)]
+)
 def test_a_side_that_leaves_no_pixel_is_a_mistake_in_one_line(name: str, side: int) -> None:
     with pytest.raises(Mistake, match=f"^[^\n]*side {side}[^\n]*$"):
         network(name, side)
@@ -255,3 +268,9 @@ def test_what_is_left_of_a_side_is_flattened() -> None:
     assert ARCHITECTURES["resnet"].flattened_side(60) == 15
     assert ARCHITECTURES["resnet"].flattened_side(5) == 2
     assert Architecture((Pool(), Dense(3))).flattened_side(5) == 2
+    assert ARCHITECTURES["periodic-pooled"].flattened_side(8) == 4
+
+
+def test_the_stretch_of_the_theorem_is_the_root_of_the_ratio_of_pixels() -> None:
+    stretches = {name: architecture.stretch(12) for name, architecture in ARCHITECTURES.items()}
+    assert stretches == {"resnet": 4, "lenet": 4, "fully-connected": 1, "convolutional": 1, "periodic": 1, "periodic-pooled": 2}

@@ -1,4 +1,5 @@
-"""Networks on square images with two logits: the residual one, one like LeNet, a convolutional and a fully connected one.
+"""Networks on square images with two logits: the residual one, one like LeNet, a convolutional and a fully connected one; and two that
+are built as `guarantees` assumes in its theorem, with images that are continued periodically and averages that are taken before ReLU.
 
     f = second logit - first logit,    x [N, side * side * channels], pixel by pixel and its channels together, as `onestep.data` has them.
 
@@ -26,12 +27,13 @@ TRUNCATED_DEVIATION = 0.8796256610342398
 
 @dataclass(frozen=True)
 class Convolution:
-    """A 'same' convolution with square filters, through ReLU unless it is linear."""
+    """A 'same' convolution with square filters, then the means of 2 x 2 pixels if it is pooled, through ReLU unless it is linear."""
 
     filters: int
     size: int = 3
     stride: int = 1
     linear: bool = False
+    pooled: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,18 +68,24 @@ class Architecture:
         """The side of the image that is flattened, of inputs with this side; a Mistake where nothing would be left of it."""
         left = side
         for layer in self.layers:
-            if isinstance(layer, Pool):
-                left //= 2
-            elif isinstance(layer, Convolution | Block):
-                left = -(-left // stride(layer))
+            left = -(-left // stride(layer)) // (2 if pools(layer) else 1)
         if side < 1 or left < 1:
             raise Mistake(f"an image of side {side} is too small for this network; take one of side {2**self.poolings} or more")
         return left
 
     @property
     def poolings(self) -> int:
-        """How many layers are Pool."""
-        return sum(isinstance(layer, Pool) for layer in self.layers)
+        """How many layers take means of pixels."""
+        return sum(map(pools, self.layers))
+
+    def stretch(self, side: int) -> float:
+        """M = sqrt(|I_0| / |I_Lf|) of the theorem in `guarantees`: the pixels of the input over those that are flattened."""
+        return side / self.flattened_side(side)
+
+
+def pools(layer: Convolution | Block | Pool | Dense) -> bool:
+    """Whether a layer takes the means of 2 x 2 pixels."""
+    return isinstance(layer, Pool) or (isinstance(layer, Convolution) and layer.pooled)
 
 
 def stride(layer: Convolution | Block | Pool | Dense) -> int:
@@ -98,6 +106,8 @@ ARCHITECTURES = {
     "lenet": Architecture((*(Convolution(128), Convolution(128), Pool()) * 2, Dense(512), Dense(512)), biases=False),
     "fully-connected": Architecture((Dense(100), Dense(100)), biases=False),
     "convolutional": Architecture((Convolution(128),) * 4),
+    "periodic": Architecture((Convolution(128),) * 4, periodic=True),
+    "periodic-pooled": Architecture(tuple(Convolution(128, pooled=i == 1) for i in range(4)), periodic=True),
 }
 
 
@@ -174,6 +184,7 @@ class ImageNetwork:
     def _convolve(self, layer: Convolution, name: str, x: Tensor) -> Tensor:
         padded = pad(x, layer.size, layer.stride, self.architecture.periodic)
         z = functional.conv2d(padded, *self._parameters(name), stride=layer.stride)
+        z = functional.avg_pool2d(z, 2) if layer.pooled else z
         return z if layer.linear else z.relu_()
 
     def logits(self, x: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
-"""The explicit bounds of `singlestep` (Bubeck, Cherapanamjeri, Gidel, Tachet des Combes 2021) for two-layer networks, and of
-`multilayer` (Bartlett, Bubeck, Cherapanamjeri 2021) for deep ones, those in its definition NN-DEF: every weight of variance 1 / fan-in."""
+"""The explicit bounds of `singlestep` (Bubeck, Cherapanamjeri, Gidel, Tachet des Combes 2021) for two-layer networks, of `multilayer`
+(Bartlett, Bubeck, Cherapanamjeri 2021) for deep ones, those in its definition NN-DEF: every weight of variance 1 / fan-in, and of
+`guarantees` (De Palma, Kiani, Lloyd 2021) for Gaussian processes, the wide image networks with M = sqrt(|I_0| / |I_Lf|) among them."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -127,3 +128,18 @@ def small_share_promised(alpha: ArrayLike, layer_width: ArrayLike, depth: ArrayL
 def collapse_bound(dim: ArrayLike) -> Array:
     """Theorem 3.1 of `multilayer` with its constant C = 1: |f(x) - f(y)| / |f(x)| <= sqrt(log d / d) for all x, y on the sphere."""
     return _array(np.sqrt(np.log(_array(dim)) / _array(dim)))
+
+
+def guarantee_radius(norm: ArrayLike, dim: ArrayLike, stretch: ArrayLike, delta: ArrayLike) -> Array:
+    """Theorem 1 of `guarantees`: with probability at least 1 - delta there is no boundary within this l1 distance of x; ||x||_2 = `norm`.
+
+    ||x||_2 delta sqrt(pi) / (M (12 sqrt(ln 4n) + 8 ln n sqrt(ln 2n) + 2 sqrt(pi))), n = `dim`, M = `stretch`
+    """
+    dim = _array(dim)
+    logs = 12 * np.sqrt(np.log(4 * dim)) + 8 * np.log(dim) * np.sqrt(np.log(2 * dim))
+    return _array(_array(norm) * _array(delta) * np.sqrt(np.pi) / (_array(stretch) * (logs + 2 * np.sqrt(np.pi))))
+
+
+def ray_radius(norm: ArrayLike, stretch: ArrayLike, delta: ArrayLike) -> Array:
+    """Theorem 1 of `guarantees`: with probability 1 - delta x + t v, ||v|| = 1, keeps its class up to t = pi ||x||_2 delta / (2 M + pi)."""
+    return _array(np.pi * _array(norm) * _array(delta) / (2 * _array(stretch) + np.pi))
