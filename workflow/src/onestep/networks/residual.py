@@ -187,8 +187,8 @@ class ImageNetwork:
         z = functional.avg_pool2d(z, 2) if layer.pooled else z
         return z if layer.linear else z.relu_()
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Both logits [N, 2] at x [N, d], d = side * side * channels."""
+    def features(self, x: Tensor) -> Tensor:
+        """What the logits are linear in, [N, F] at x [N, d], d = side * side * channels."""
         h = x.reshape(len(x), self.side, self.side, self.channels).permute(0, 3, 1, 2)
         for index, layer in enumerate(self.architecture.layers):
             if isinstance(layer, Convolution):
@@ -202,7 +202,17 @@ class ImageNetwork:
                 h = (h + shortcut).relu_()
             else:
                 h = functional.linear(h.flatten(1), *self._parameters(f"{index}")).relu_()
-        return functional.linear(h.flatten(1), *self._parameters(f"{len(self.architecture.layers)}"))
+        return h.flatten(1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Both logits [N, 2] at x [N, d]."""
+        return functional.linear(self.features(x), *self._parameters(f"{len(self.architecture.layers)}"))
+
+    def deviation(self, x: Tensor) -> Tensor:
+        """The standard deviation [N] of f(x) over random weights of the logits, those before them as they are: 2 ||features|| / sqrt(F)."""
+        with torch.no_grad():
+            features = self.features(x)
+        return 2 * features.norm(dim=1) / math.sqrt(features.shape[1])
 
     def value(self, x: Tensor) -> Tensor:
         """f [N] at x [N, d]: above 0 where the second logit is the larger one."""

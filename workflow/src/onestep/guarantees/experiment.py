@@ -1,0 +1,241 @@
+"""What `guarantees` measures on random image networks, whose inputs are images with pixels uniform in [0, 1].
+
+sample: the smallest l1, l2 and l-infinity perturbations within that box that change the sign of f (Figures 1 and 2, the supplement).
+search: a second search of another kind, from where the first one ended. rays: the first sign change along a random direction.
+law: what the first-order law says of the distances, from the kernel of the network of infinite width.
+
+Networks are drawn from streams named by (architecture, side, index) and inputs by (side, network, index): the three norms and all
+experiments look at the same ones.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from onestep import memory, sampling
+from onestep.attacks.minimal import STATUS, smallest
+from onestep.attacks.projection import NORMS, project
+from onestep.attacks.scan import first_root
+from onestep.attacks.search import closer
+from onestep.networks.residual import ARCHITECTURES, Architecture, ImageNetwork, shapes
+from onestep.seeds import stream
+from onestep.theory.residual_kernels import first_order
+
+CHANNELS = 3
+BOX = (0.0, 1.0)
+DTYPE = torch.float32
+
+_CELL = {
+    "architecture": "resnet, lenet, convolutional, fully-connected; periodic, periodic-pooled: those that meet the theorem's setting",
+    "side": "images have side x side pixels of 3 channels",
+    "input_dim": "n = 3 side^2",
+}
+_NETWORK = {"network": "index of the network of its architecture and side", "input": "index of the input of its network"}
+_INPUT = {
+    "value": "f(x): the difference of the two logits",
+    "deviation": "the standard deviation of f(x) over the weights of the logits, those before them as they are",
+    "input_norm": "||x||_2",
+}
+_NORM = {"norm": "l1, l2 or linf"}
+SAMPLE_COLUMNS = {
+    **_CELL,
+    **_NORM,
+    **_NETWORK,
+    "distance": "length of the smallest perturbation found within the box that changes the sign of f; null where none was",
+    "first_order": "the same for f as linearised at x, exactly; null where the box does not reach that boundary",
+    "gradients": "gradients that the search took",
+    **_INPUT,
+    "status": "ok; failed: no sign change found",
+}
+SEARCH_COLUMNS = {
+    **_CELL,
+    **_NORM,
+    **_NETWORK,
+    "distance": SAMPLE_COLUMNS["distance"],
+    "second": "length of the smallest that the second search found; null where it found none",
+    "status": SAMPLE_COLUMNS["status"],
+}
+RAY_COLUMNS = {
+    **_CELL,
+    **_NETWORK,
+    "length": "the smallest t at which f(x + t v) changes its sign, v a random direction; null where none below the cap does",
+    "cap": "t is looked for below this",
+    **_INPUT,
+    "status": "switched, unswitched",
+}
+LAW_COLUMNS = {
+    **_CELL,
+    **_NORM,
+    "network": "index of the draw of f(x) and its gradient",
+    "input": "index of the image x",
+    "distance": "within the box, of the linear function with the drawn value and gradient; null where the box does not reach its boundary",
+    "status": "ok, failed",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Which networks and inputs."""
+
+    architecture: str
+    side: int
+    networks: range
+    inputs: int
+    seed: int
+
+    @property
+    def layers(self) -> Architecture:
+        """The architecture itself."""
+        return ARCHITECTURES[self.architecture]
+
+    @property
+    def dim(self) -> int:
+        """n."""
+        return CHANNELS * self.side**2
+
+    @property
+    def cell(self) -> dict[str, str | int]:
+        """The cell's columns."""
+        return {"architecture": self.architecture, "side": self.side, "input_dim": self.dim}
+
+    def images(self, network: int) -> Tensor:
+        """The inputs [inputs, n] of a network."""
+        draws = [stream(self.seed, "guarantees", "input", self.side, network, index).random(self.dim) for index in range(self.inputs)]
+        return torch.tensor(np.stack(draws), dtype=DTYPE)
+
+    def pairs(self, device: str) -> Iterator[tuple[int, ImageNetwork, Tensor]]:
+        """Each network with its inputs, and a word now and then on how far the job is."""
+        weights = sum(math.prod(shape) for _, shape in shapes(self.layers, self.side, CHANNELS))
+        memory.require(3 * weights, f"{self.architecture}, side {self.side}")
+        progress = sampling.Progress(1)
+        progress.cell()
+        for network in self.networks:
+            progress.say(network - self.networks.start, len(self.networks))
+            draw = stream(self.seed, "guarantees", "network", self.architecture, self.side, network)
+            yield (
+                network,
+                ImageNetwork.sample(draw, self.layers, self.side, CHANNELS, dtype=DTYPE, device=device),
+                self.images(network).to(device),
+            )
+
+    def parameters(self, **more: object) -> dict[str, object]:
+        """For the certificate."""
+        networks = [self.networks.start, len(self.networks)]
+        return {"architecture": self.architecture, "side": self.side, "networks": networks, "inputs": self.inputs, "seed": self.seed} | more
+
+
+class Remembered:
+    """A network that looks up the questions it was asked before: the searches in the three norms begin with the same ones."""
+
+    KEPT = 8
+
+    def __init__(self, net: ImageNetwork) -> None:
+        self.net, self.answers = net, list[tuple[Tensor, tuple[Tensor, Tensor]]]()
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """f [N] and its gradient [N, d] at x [N, d]."""
+        for asked, answer in self.answers:
+            if torch.equal(asked, x):
+                return answer
+        answer = self.net(x)
+        if len(self.answers) < self.KEPT:
+            self.answers.append((x, answer))
+        return answer
+
+
+def _nan(values: Tensor) -> np.ndarray:
+    """In double precision, on the CPU; infinite ones are null."""
+    array: np.ndarray = values.double().cpu().numpy()
+    return np.where(np.isfinite(array), array, np.nan)
+
+
+def linear_distance(norm: str, value: Tensor, gradient: Tensor, x: Tensor) -> Tensor:
+    """The distance [N] to the boundary of the linear functions with these values [N] and gradients [N, d] at x [N, d], within the box."""
+    delta = project(NORMS[norm], value, gradient, BOX[0] - x, BOX[1] - x)
+    reached = (value + (gradient * delta).sum(-1)).abs() <= 1e-3 * value.abs()
+    return torch.where(reached, torch.linalg.vector_norm(delta, NORMS[norm], dim=-1), torch.nan)
+
+
+def sample(setting: Setting, norms: Sequence[str], effort: str, device: str, out: Path) -> None:
+    """The smallest perturbations found of each network and input, in each norm."""
+    parts = []
+    for network, net, x in setting.pairs(device):
+        model = Remembered(net)
+        value, gradient = model(x)
+        columns = {"value": _nan(value), "deviation": _nan(net.deviation(x)), "input_norm": _nan(x.norm(dim=1))}
+        for norm in norms:
+            found = smallest(model, x, NORMS[norm], box=BOX, effort=effort)
+            own = {
+                "norm": norm,
+                "network": network,
+                "input": np.arange(setting.inputs),
+                "distance": _nan(found.distance),
+                "first_order": _nan(linear_distance(norm, value, gradient, x)),
+                "gradients": found.gradients.cpu().numpy(),
+                "status": np.array(STATUS)[found.status.cpu().numpy()],
+            }
+            parts.append(pd.DataFrame(setting.cell | own | columns))
+    sampling.write(out, parts, SAMPLE_COLUMNS, __name__, setting.parameters(norms=list(norms), effort=effort), device)
+
+
+def search(setting: Setting, norms: Sequence[str], effort: str, device: str, out: Path) -> None:
+    """The smallest perturbations found, and what a second search of another kind finds from there."""
+    parts = []
+    for network, net, x in setting.pairs(device):
+        for norm in norms:
+            found = smallest(net, x, NORMS[norm], box=BOX, effort=effort)
+            draw = stream(setting.seed, "guarantees", "search", setting.architecture, setting.side, network, norm)
+            own = {
+                "norm": norm,
+                "network": network,
+                "input": np.arange(setting.inputs),
+                "distance": _nan(found.distance),
+                "second": _nan(closer(net, x, found.points, NORMS[norm], BOX, draw)),
+                "status": np.array(STATUS)[found.status.cpu().numpy()],
+            }
+            parts.append(pd.DataFrame(setting.cell | own))
+    sampling.write(out, parts, SEARCH_COLUMNS, __name__, setting.parameters(norms=list(norms), effort=effort), device)
+
+
+def rays(setting: Setting, cap: float, device: str, out: Path) -> None:
+    """The first sign change along a random direction, below `cap` times ||x||, for each network and input."""
+    parts = []
+    for network, net, x in setting.pairs(device):
+        draws = [
+            stream(setting.seed, "guarantees", "direction", setting.side, network, index).standard_normal(setting.dim)
+            for index in range(setting.inputs)
+        ]
+        v = torch.tensor(np.stack(draws), dtype=DTYPE, device=device)
+        length = cap * x.norm(dim=1)
+        root, value = first_root(net, x, v / v.norm(dim=1, keepdim=True), length)
+        own = {
+            "network": network,
+            "input": np.arange(setting.inputs),
+            "length": _nan(root),
+            "cap": _nan(length),
+            "value": _nan(value),
+            "deviation": _nan(net.deviation(x)),
+            "input_norm": _nan(x.norm(dim=1)),
+            "status": np.where(root.isnan().cpu().numpy(), "unswitched", "switched"),
+        }
+        parts.append(pd.DataFrame(setting.cell | own))
+    sampling.write(out, parts, RAY_COLUMNS, __name__, setting.parameters(cap=cap), device)
+
+
+def law(setting: Setting, norms: Sequence[str], out: Path) -> None:
+    """Draws of the first-order law at the first inputs of the first network: as many draws as there are networks."""
+    x = setting.images(0).double()
+    draw = stream(setting.seed, "guarantees", "law", setting.architecture, setting.side)
+    parts = []
+    for index, (value, gradient) in enumerate(first_order(draw, setting.layers, setting.side, x, len(setting.networks))):
+        for norm in norms:
+            distance = _nan(linear_distance(norm, value, gradient, x))
+            own = {"norm": norm, "network": index, "input": np.arange(setting.inputs), "distance": distance}
+            parts.append(pd.DataFrame(setting.cell | own | {"status": np.where(np.isnan(distance), "failed", "ok")}))
+    sampling.write(out, parts, LAW_COLUMNS, __name__, setting.parameters(norms=list(norms)))
