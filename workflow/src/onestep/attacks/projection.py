@@ -80,9 +80,9 @@ def project_near(near: Tensor, spread: Tensor, offset: Tensor, normal: Tensor, l
         height = offset + (normal * delta).sum(-1, keepdim=True)
         return delta, height, spread * torch.where(moving, normal.square(), 0.0).sum(-1, keepdim=True)
 
-    largest = (spread * normal.abs().amax(-1, keepdim=True)).clamp(min=torch.finfo(near.dtype).tiny)
-    # Moves every coordinate of the largest |normal| beyond 0; how much farther it has to be depends on the plane.
-    unit = (near.abs().amax(-1, keepdim=True) + 2 * spread) / largest
+    largest = spread * normal.abs().amax(-1, keepdim=True)
+    # Moves every coordinate of the largest |normal| beyond 0; how much farther it has to be depends on the plane. Without a normal t is 0.
+    unit = torch.where(largest > 0, (near.abs().amax(-1, keepdim=True) + 2 * spread) / largest, 0.0)
     low, high = -unit, unit
     for _ in range(ITERATIONS):
         above, below = at(low)[1] < 0, at(high)[1] > 0
