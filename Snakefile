@@ -19,6 +19,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/singlestep.smk"
 include: "workflow/rules/multilayer.smk"
 include: "workflow/rules/lazy.smk"
+include: "workflow/rules/guarantees.smk"
 include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/paper.smk"
 

@@ -57,7 +57,7 @@ def test_of_two_layers_it_is_the_exact_root() -> None:
     exact = two_layer_roots(x @ W.T, v @ W.T, sign * a, cap=float(cap.max())).t
     exact = torch.where(exact <= cap, exact, torch.nan)
     both = ~found.isnan() & ~exact.isnan()
-    assert both.sum() > 80
+    assert both.sum() > 50
     # Twice in a grid's step: a shorter root may be missed, seldom.
     assert ((found - exact).abs()[both] <= 2e-5 * exact[both]).double().mean() > 0.99
     assert (found.isnan() == exact.isnan()).double().mean() > 0.99

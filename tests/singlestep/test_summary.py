@@ -8,7 +8,7 @@ import pytest
 from scipy import integrate, stats
 
 from onestep.singlestep import summary
-from onestep.singlestep.summary import ENOUGH, log_slopes, summarise, threshold, weighted_medians
+from onestep.singlestep.summary import ENOUGH, log_slopes, summarise, threshold
 
 
 def made_up(networks: int = 30, inputs: int = 3) -> pd.DataFrame:
@@ -42,12 +42,6 @@ def test_joint_slopes_of_the_cells() -> None:
     assert np.allclose(steps["input_dim"], -0.1)
     assert np.allclose(steps["width"], 0, atol=1e-12)
     assert np.allclose(gradients["width"], 0.2)
-
-
-def test_an_unswitched_sample_counts_as_beyond_every_other_in_the_median() -> None:
-    values = np.array([[1.0, np.inf], [2.0, np.inf], [3.0, np.inf]])
-    assert weighted_medians(np.ones((1, 3)), values)[0] == 3.0
-    assert weighted_medians(np.array([[2.0, 1.0, 0.0]]), np.array([[1.0], [2.0], [3.0]]))[0] == 1.0
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from onestep.statistics.intervals import (
     resampling_weights,
     share,
     share_difference,
+    weighted_quantiles,
 )
 
 
@@ -113,3 +114,15 @@ def test_resampling_networks_covers_and_resampling_inputs_does_not() -> None:
 def test_replicates_that_are_not_numbers_say_nothing() -> None:
     assert percentile_interval(np.array([1.0, np.nan])) == (-np.inf, np.inf)
     assert percentile_interval(np.array([1.0] * 98 + [np.inf] * 2))[1] == 1.0
+
+
+def test_a_network_counts_as_often_as_its_weight_in_a_quantile_and_what_was_not_found_is_beyond_all() -> None:
+    values = np.array([[1.0, np.inf], [2.0, np.inf], [3.0, np.inf]])
+    assert weighted_quantiles(np.ones((1, 3)), values, 0.5)[0] == 3.0
+    assert weighted_quantiles(np.array([[2.0, 1.0, 0.0]]), np.array([[1.0], [2.0], [3.0]]), 0.5)[0] == 1.0
+    rng = np.random.default_rng(6)
+    values, weights = rng.normal(size=(7, 3)), rng.integers(0, 4, size=(5, 7)).astype(float)
+    for probability in (0.05, 0.45, 0.9):
+        repeated = [np.repeat(values, row.astype(int), axis=0).ravel() for row in weights]
+        expected = [np.quantile(row, probability, method="inverted_cdf") for row in repeated]
+        assert weighted_quantiles(weights, values, probability).tolist() == expected

@@ -1,5 +1,5 @@
 # From every paper's claims and figures to the paper, the ledger and Snakemake's own report.
-PAPERS = ["singlestep", "multilayer", "lazy"]
+PAPERS = ["singlestep", "multilayer", "lazy", "guarantees"]
 
 
 rule claims:
@@ -39,6 +39,7 @@ rule figures:
         rules.singlestep_figures.output,
         rules.multilayer_figures.output,
         rules.lazy_figures.output,
+        rules.guarantees_figures.output,
         rules.benchmarks_figures.output if BENCHMARKED else [],
     message:
         "The figures are in results/{SCALE}/figures/."
@@ -53,6 +54,7 @@ rule typeset:
             *expand("report/captions/singlestep/{figure}.rst", figure=SINGLESTEP_FIGURES),
             *expand("report/captions/multilayer/{figure}.rst", figure=MULTILAYER_FIGURES),
             *expand("report/captions/lazy/{figure}.rst", figure=LAZY_FIGURES),
+            *expand("report/captions/guarantees/{figure}.rst", figure=GUARANTEES_FIGURES),
             "report/captions/benchmarks/matrix_free.rst",
         ],
         ledger=f"{RESULTS}/claims.json",
@@ -60,6 +62,7 @@ rule typeset:
             *rules.singlestep_claims.output.tables,
             *rules.multilayer_claims.output.tables,
             *rules.lazy_claims.output.tables,
+            *rules.guarantees_claims.output.tables,
             *([*rules.benchmarks_figures.output.tables, rules.benchmarks_near_init.output.table] if BENCHMARKED else []),
         ],
         figures=[
@@ -67,10 +70,11 @@ rule typeset:
             *expand(f"{RESULTS}/figures/singlestep/{{figure}}.svg", figure=SINGLESTEP_FIGURES),
             *expand(f"{RESULTS}/figures/multilayer/{{figure}}.svg", figure=MULTILAYER_FIGURES),
             *expand(f"{RESULTS}/figures/lazy/{{figure}}.svg", figure=LAZY_FIGURES),
+            *expand(f"{RESULTS}/figures/guarantees/{{figure}}.svg", figure=GUARANTEES_FIGURES),
             *([rules.benchmarks_figures.output.figure] if BENCHMARKED else []),
         ],
         datasets=rules.data.input.datasets,
-        records=[*sum(SINGLESTEP_RECORDS.values(), []), *sum(MULTILAYER_RECORDS.values(), []), *sum(LAZY_RECORDS.values(), [])],
+        records=[*sum(SINGLESTEP_RECORDS.values(), []), *sum(MULTILAYER_RECORDS.values(), []), *sum(LAZY_RECORDS.values(), []), *sum(GUARANTEES_RECORDS.values(), [])],
     output:
         pdf=report(
             f"{RESULTS}/paper.pdf",

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from onestep import memory
 from onestep.benchmarks import commands as benchmarks
 from onestep.errors import Mistake
+from onestep.guarantees import commands as guarantees
 from onestep.lazy import commands as lazy
 from onestep.multilayer import commands as multilayer
 from onestep.options import out, whole_number
@@ -154,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="onestep", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
     _data(commands)
-    for paper in (singlestep, multilayer, lazy, benchmarks):
+    for paper in (singlestep, multilayer, lazy, guarantees, benchmarks):
         paper.add(commands)
     _common(commands)
     _paper(commands)

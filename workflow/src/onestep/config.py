@@ -309,6 +309,78 @@ class Lazy(Strict):
     scales: LazyScales = Field(description="Grids.")
 
 
+class TrainedSizes(Strict):
+    """The networks of `guarantees` that are trained on one data set, at one scale; what is not said is as published."""
+
+    networks: Count = Field(description="How many networks are trained.")
+    filters: float = Field(gt=0, le=1, allow_inf_nan=False, description="Share of the published number of filters.")
+    images: Count | None = Field(description="Training images of each network, drawn by its own stream; null: all.")
+    epochs: Count = Field(description="Epochs at most.")
+    until: float | None = Field(gt=0, le=1, description="Training accuracy at which training ends behind an epoch; null: not before the last.")
+    batch: Count = Field(description="Images at a step; the published number is 32.")
+    lr: float = Field(gt=0, allow_inf_nan=False, description="Learning rate of Adam; the published one is 1e-4.")
+    networks_per_job: Count = Field(description="Networks that are attacked in one job; each is trained in its own.")
+    inputs: Count = Field(description="Images of each kind that are attacked for each network; the published number is 20.")
+
+
+class GuaranteesSizes(Strict):
+    """What `guarantees` samples and trains at one scale."""
+
+    sides: Annotated[list[Annotated[int, Field(ge=4)]], Ascending] = Field(
+        min_length=1, description="Sides of the images of the random residual networks; n is 3 times the square."
+    )
+    networks: Count = Field(description="Networks at each side.")
+    inputs: Count = Field(description="Inputs for each network.")
+    networks_per_job: Count = Field(
+        description="At most this many networks of a cell in one job. The records do not depend on it, only how the work is split."
+    )
+    supplement_sides: Annotated[list[Annotated[int, Field(ge=4)]], Ascending] = Field(
+        min_length=1, description="Sides of the images of the supplement's three other architectures."
+    )
+    supplement_networks: Count = Field(description="Networks of each of them at each side, one input each.")
+    theorem_sides: Annotated[list[Annotated[int, Field(ge=4, multiple_of=2)]], Ascending] = Field(
+        min_length=1, description="Sides of the images of the two architectures that meet the theorem's setting."
+    )
+    theorem_networks: Count = Field(description="Networks of each of them at each side, one input each.")
+    ray_sides: Annotated[list[Annotated[int, Field(ge=4)]], Ascending] = Field(
+        min_length=1, description="Sides at which residual networks are followed along random directions."
+    )
+    ray_networks: Count = Field(description="Networks there, one input and one direction each; also of the theorem's architectures.")
+    search_sides: list[Annotated[int, Field(ge=4)]] = Field(
+        min_length=1, description="Sides at which a second search looks for nearer points."
+    )
+    search_networks: Count = Field(description="Residual networks there, with as many inputs as elsewhere.")
+    law_sides: Annotated[list[Annotated[int, Field(ge=4)]], Ascending] = Field(
+        min_length=1, description="Sides at which the first-order law is drawn."
+    )
+    law_draws: Count = Field(description="Draws of the value and the gradient at each of its inputs.")
+    law_inputs: Count = Field(description="Its inputs.")
+    kernel_sides: Annotated[list[Annotated[int, Field(ge=4, multiple_of=2)]], Ascending] = Field(
+        min_length=1, description="Sides at which Theorem 2 is checked on the kernels."
+    )
+    kernel_steps: Count = Field(description="Steps of the ascents that look for violations of it.")
+    trained: dict[str, TrainedSizes] = Field(min_length=1, description="What is trained, by data set.")
+    example_images: Count = Field(description="Test images of each data set whose perturbations are shown.")
+
+
+class GuaranteesScales(Strict):
+    """The grids of `guarantees`, by scale."""
+
+    smoke: GuaranteesSizes = Field(description="Everything once, tiny: too small to judge a claim.")
+    laptop: GuaranteesSizes = Field(description="Every published side; networks trained on fewer images.")
+    paper: GuaranteesSizes = Field(description="The published numbers of networks, and the published training.")
+
+
+class Guarantees(Strict):
+    """The paper `guarantees`: minimal distances of random and trained image networks."""
+
+    deltas: Annotated[list[Fraction], Ascending] = Field(
+        min_length=1, description="Probabilities of failure delta at which the theorem is checked."
+    )
+    ray_cap: float = Field(gt=0, allow_inf_nan=False, description="How far sign changes along directions are looked for, in units of ||x||.")
+    scales: GuaranteesScales = Field(description="Grids.")
+
+
 class BenchmarkSizes(Strict):
     """What the benchmarks measure at one scale."""
 
@@ -368,11 +440,17 @@ class Config(Strict):
     benchmarks: Benchmarks = Field(description="Time and memory of the fast parts.")
     multilayer: Multilayer = Field(description="The paper `multilayer`.")
     lazy: Lazy = Field(description="The paper `lazy`.")
+    guarantees: Guarantees = Field(description="The paper `guarantees`.")
 
     @model_validator(mode="after")
     def _known_dataset(self) -> "Config":
         if self.lazy.dataset not in self.datasets:
             raise ValueError(f"lazy/dataset: there is no data set {self.lazy.dataset!r}; name one of {', '.join(self.datasets)}")
+        for name, sizes in self.guarantees.scales:
+            for dataset in sizes.trained:
+                if dataset not in self.datasets:
+                    known = ", ".join(self.datasets)
+                    raise ValueError(f"guarantees/scales/{name}/trained: there is no data set {dataset!r}; name one of {known}")
         return self
 
 

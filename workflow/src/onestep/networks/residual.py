@@ -12,7 +12,7 @@ Activations lie channels last in memory, which is how the inputs come: on a CPU 
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -109,6 +109,22 @@ ARCHITECTURES = {
     "periodic": Architecture((Convolution(128),) * 4, periodic=True),
     "periodic-pooled": Architecture(tuple(Convolution(128, pooled=i == 1) for i in range(4)), periodic=True),
 }
+
+
+def narrowed(architecture: Architecture, factor: float) -> Architecture:
+    """The architecture with this share of its filters and units in every layer, rounded, but one at least."""
+
+    def share(layer: Convolution) -> Convolution:
+        return replace(layer, filters=max(1, round(factor * layer.filters)))
+
+    def narrow(layer: Convolution | Block | Pool | Dense) -> Convolution | Block | Pool | Dense:
+        if isinstance(layer, Block):
+            return Block(tuple(map(share, layer.body)), layer.shortcut and share(layer.shortcut))
+        if isinstance(layer, Dense):
+            return Dense(max(1, round(factor * layer.units)))
+        return share(layer) if isinstance(layer, Convolution) else layer
+
+    return replace(architecture, layers=tuple(map(narrow, architecture.layers)))
 
 
 def pad(x: Tensor, size: int, stride: int, periodic: bool) -> Tensor:

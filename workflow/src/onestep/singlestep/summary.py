@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onestep.networks.activations import ACTIVATIONS
-from onestep.statistics.intervals import LEVEL, as_columns, exact_quantile, exact_share, percentile_interval, resampling_weights
+from onestep.statistics.intervals import (
+    LEVEL,
+    as_columns,
+    exact_quantile,
+    exact_share,
+    percentile_interval,
+    resampling_weights,
+    weighted_quantiles,
+)
 from onestep.statistics.slopes import slopes
 from onestep.theory import bounds, laws
 
@@ -93,14 +101,6 @@ def _ratio(weights: Array, above: Array, below: Array) -> Array:
     return ratio
 
 
-def weighted_medians(weights: Array, values: Array) -> Array:
-    """Medians [R] of values [networks, inputs] in which each network counts as often as its weight says."""
-    order = np.argsort(values, axis=None)
-    cumulated = np.repeat(weights, values.shape[1], axis=1)[:, order].cumsum(axis=1)
-    medians: Array = values.ravel()[order[(cumulated >= cumulated[:, -1:] / 2).argmax(axis=1)]]
-    return medians
-
-
 @lru_cache(maxsize=1)
 def _named_weights(networks: int, seed: int, *name: str) -> Array:
     return resampling_weights(networks, seed, "singlestep", *name)
@@ -127,7 +127,7 @@ def summarise(samples: pd.DataFrame, seed: int, key: Sequence[str] = KEY) -> Cel
         mean_step = _ratio(weights, step.sum(1), each)
         mean_gradient = weights @ gradient.mean(1) / weights.sum(1)
         mean_perturbation = _ratio(weights, np.nan_to_num(perturbation).sum(1), each)
-        medians = weighted_medians(weights, np.nan_to_num(perturbation, nan=np.inf))
+        medians = weighted_quantiles(weights, np.nan_to_num(perturbation, nan=np.inf), 0.5)
         replicates.append((share, mean_step, mean_gradient, mean_perturbation, medians))
         row = dict(zip(key, name, strict=True)) | {"networks": networks, "inputs": inputs, "samples": networks * inputs}
         # With one input each, a network's share is 0 or 1 and its spread says nothing of networks.

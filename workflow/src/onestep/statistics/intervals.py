@@ -90,3 +90,11 @@ def resampling_weights(networks: int, seed: int, *name: str | int, replicates: i
     drawn = stream(seed, "bootstrap", *name).integers(networks, size=(replicates, networks)) + networks * np.arange(replicates)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=replicates * networks).reshape(replicates, networks)
     return np.concatenate([np.ones((1, networks)), counts.astype(np.float64)])
+
+
+def weighted_quantiles(weights: Array, values: Array, probability: float) -> Array:
+    """Quantiles [R] of values [networks, inputs] in which each network counts as often as its weight [R, networks] says."""
+    order = np.argsort(values, axis=None)
+    cumulated = np.repeat(weights, values.shape[1], axis=1)[:, order].cumsum(axis=1)
+    quantiles: Array = values.ravel()[order[(cumulated >= probability * cumulated[:, -1:]).argmax(axis=1)]]
+    return quantiles
