@@ -15,10 +15,16 @@ GUARANTEES_RECORDS = {
     name: [f"{RESULTS}/records/guarantees/{file}" for file in files]
     for name, files in {
         "sample": guarantees_samples(),
-        "search": [f"search/resnet/side-{side}/from-{first}.parquet" for side in setting(f"{GUARANTEES}/search_sides") for first in guarantees_firsts("search_networks")],
+        "search": [
+            f"search/resnet/side-{side}/from-{first}.parquet"
+            for side in setting(f"{GUARANTEES}/search_sides")
+            for first in guarantees_firsts("search_networks")
+        ],
         "rays": guarantees_rays(),
         "law": [f"law/resnet/side-{side}.parquet" for side in setting(f"{GUARANTEES}/law_sides")],
-        "kernels": [f"kernels/{architecture}.parquet" for architecture in ("convolutional", "fully-connected", "periodic", "periodic-pooled")],
+        "kernels": [
+            f"kernels/{architecture}.parquet" for architecture in ("convolutional", "fully-connected", "periodic", "periodic-pooled")
+        ],
         "attack": guarantees_attacks(),
         "examples": [f"examples/{dataset}.parquet" for dataset in setting(f"{GUARANTEES}/trained")],
     }.items()
@@ -73,7 +79,7 @@ rule guarantees_search:
         cell=lambda wildcards: guarantees_cell(wildcards, "search"),
         seed=setting("seed"),
         device=setting("device"),
-        code=code("onestep.guarantees.experiment"),
+        code=code("onestep.guarantees.second"),
     message:
         "Searching again from the points that were found, side {wildcards.side}, from network {wildcards.first}."
     shell:
@@ -101,7 +107,7 @@ rule guarantees_rays:
         cap=setting("guarantees/ray_cap"),
         seed=setting("seed"),
         device=setting("device"),
-        code=code("onestep.guarantees.experiment"),
+        code=code("onestep.guarantees.rays"),
     message:
         "Following random directions of random networks ({wildcards.architecture}), side {wildcards.side}."
     shell:
@@ -129,7 +135,7 @@ rule guarantees_law:
         draws=setting(f"{GUARANTEES}/law_draws"),
         inputs=setting(f"{GUARANTEES}/law_inputs"),
         seed=setting("seed"),
-        code=code("onestep.guarantees.experiment"),
+        code=code("onestep.guarantees.kernels"),
     message:
         "Drawing the first-order law from the kernel ({wildcards.architecture}), side {wildcards.side}."
     shell:

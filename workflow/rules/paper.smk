@@ -74,7 +74,12 @@ rule typeset:
             *([rules.benchmarks_figures.output.figure] if BENCHMARKED else []),
         ],
         datasets=rules.data.input.datasets,
-        records=[*sum(SINGLESTEP_RECORDS.values(), []), *sum(MULTILAYER_RECORDS.values(), []), *sum(LAZY_RECORDS.values(), []), *sum(GUARANTEES_RECORDS.values(), [])],
+        records=[
+            *sum(SINGLESTEP_RECORDS.values(), []),
+            *sum(MULTILAYER_RECORDS.values(), []),
+            *sum(LAZY_RECORDS.values(), []),
+            *sum(GUARANTEES_RECORDS.values(), []),
+        ],
     output:
         pdf=report(
             f"{RESULTS}/paper.pdf",

@@ -52,9 +52,10 @@ def _random(verbs: Any) -> None:
         _attack(verb, "fast")
 
         def attack(o: argparse.Namespace, name: str = name) -> None:
-            from onestep.guarantees import experiment
-
-            run = experiment.sample if name == "sample" else experiment.search
+            if name == "sample":
+                from onestep.guarantees.experiment import sample as run
+            else:
+                from onestep.guarantees.second import search as run
             run(_setting(o), o.norm, o.effort, chosen_device(o.device), o.out)
 
         verb.set_defaults(run=attack)
@@ -65,9 +66,9 @@ def _random(verbs: Any) -> None:
     _device(verb)
 
     def rays(o: argparse.Namespace) -> None:
-        from onestep.guarantees import experiment
+        from onestep.guarantees.rays import rays
 
-        experiment.rays(_setting(o), o.cap, chosen_device(o.device), o.out)
+        rays(_setting(o), o.cap, chosen_device(o.device), o.out)
 
     verb.set_defaults(run=rays)
 
@@ -76,9 +77,9 @@ def _random(verbs: Any) -> None:
     verb.add_argument("--norm", choices=NORMS, nargs="+", required=True, help="norms of the perturbations")
 
     def law(o: argparse.Namespace) -> None:
-        from onestep.guarantees import experiment
+        from onestep.guarantees.kernels import law
 
-        experiment.law(_setting(o), o.norm, o.out)
+        law(_setting(o), o.norm, o.out)
 
     verb.set_defaults(run=law)
 

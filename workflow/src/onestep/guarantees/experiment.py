@@ -1,8 +1,6 @@
 """What `guarantees` measures on random image networks, whose inputs are images with pixels uniform in [0, 1].
 
-sample: the smallest l1, l2 and l-infinity perturbations within that box that change the sign of f (Figures 1 and 2, the supplement).
-search: a second search of another kind, from where the first one ended. rays: the first sign change along a random direction.
-law: what the first-order law says of the distances, from the kernel of the network of infinite width.
+The smallest l1, l2 and l-infinity perturbations within that box that change the sign of f (Figures 1 and 2, the supplement).
 
 Networks are drawn from streams named by (architecture, side, index) and inputs by (side, network, index): the three norms and all
 experiments look at the same ones.
@@ -21,61 +19,34 @@ from torch import Tensor
 from onestep import memory, sampling
 from onestep.attacks.minimal import STATUS, smallest
 from onestep.attacks.projection import NORMS, project
-from onestep.attacks.scan import first_root
-from onestep.attacks.search import closer
 from onestep.networks.residual import ARCHITECTURES, Architecture, ImageNetwork, shapes
 from onestep.seeds import stream
-from onestep.theory.residual_kernels import first_order
 
 CHANNELS = 3
 BOX = (0.0, 1.0)
 DTYPE = torch.float32
 
-_CELL = {
+CELL = {
     "architecture": "resnet, lenet, convolutional, fully-connected; periodic, periodic-pooled: those that meet the theorem's setting",
     "side": "images have side x side pixels of 3 channels",
     "input_dim": "n = 3 side^2",
 }
-_NETWORK = {"network": "index of the network of its architecture and side", "input": "index of the input of its network"}
-_INPUT = {
+NETWORK = {"network": "index of the network of its architecture and side", "input": "index of the input of its network"}
+INPUT = {
     "value": "f(x): the difference of the two logits",
     "deviation": "the standard deviation of f(x) over the weights of the logits, those before them as they are",
     "input_norm": "||x||_2",
 }
-_NORM = {"norm": "l1, l2 or linf"}
+NORM = {"norm": "l1, l2 or linf"}
 SAMPLE_COLUMNS = {
-    **_CELL,
-    **_NORM,
-    **_NETWORK,
+    **CELL,
+    **NORM,
+    **NETWORK,
     "distance": "length of the smallest perturbation found within the box that changes the sign of f; null where none was",
     "first_order": "the same for f as linearised at x, exactly; null where the box does not reach that boundary",
     "gradients": "gradients that the search took",
-    **_INPUT,
+    **INPUT,
     "status": "ok; failed: no sign change found",
-}
-SEARCH_COLUMNS = {
-    **_CELL,
-    **_NORM,
-    **_NETWORK,
-    "distance": SAMPLE_COLUMNS["distance"],
-    "second": "length of the smallest that the second search found; null where it found none",
-    "status": SAMPLE_COLUMNS["status"],
-}
-RAY_COLUMNS = {
-    **_CELL,
-    **_NETWORK,
-    "length": "the smallest t at which f(x + t v) changes its sign, v a random direction; null where none below the cap does",
-    "cap": "t is looked for below this",
-    **_INPUT,
-    "status": "switched, unswitched",
-}
-LAW_COLUMNS = {
-    **_CELL,
-    **_NORM,
-    "network": "index of the draw of f(x) and its gradient",
-    "input": "index of the image x",
-    "distance": "within the box, of the linear function with the drawn value and gradient; null where the box does not reach its boundary",
-    "status": "ok, failed",
 }
 
 
@@ -149,7 +120,7 @@ class Remembered:
         return answer
 
 
-def _nan(values: Tensor) -> np.ndarray:
+def null(values: Tensor) -> np.ndarray:
     """In double precision, on the CPU; infinite ones are null."""
     array: np.ndarray = values.double().cpu().numpy()
     return np.where(np.isfinite(array), array, np.nan)
@@ -168,74 +139,17 @@ def sample(setting: Setting, norms: Sequence[str], effort: str, device: str, out
     for network, net, x in setting.pairs(device):
         model = Remembered(net)
         value, gradient = model(x)
-        columns = {"value": _nan(value), "deviation": _nan(net.deviation(x)), "input_norm": _nan(x.norm(dim=1))}
+        columns = {"value": null(value), "deviation": null(net.deviation(x)), "input_norm": null(x.norm(dim=1))}
         for norm in norms:
             found = smallest(model, x, NORMS[norm], box=BOX, effort=effort)
             own = {
                 "norm": norm,
                 "network": network,
                 "input": np.arange(setting.inputs),
-                "distance": _nan(found.distance),
-                "first_order": _nan(linear_distance(norm, value, gradient, x)),
+                "distance": null(found.distance),
+                "first_order": null(linear_distance(norm, value, gradient, x)),
                 "gradients": found.gradients.cpu().numpy(),
                 "status": np.array(STATUS)[found.status.cpu().numpy()],
             }
             parts.append(pd.DataFrame(setting.cell | own | columns))
     sampling.write(out, parts, SAMPLE_COLUMNS, __name__, setting.parameters(norms=list(norms), effort=effort), device)
-
-
-def search(setting: Setting, norms: Sequence[str], effort: str, device: str, out: Path) -> None:
-    """The smallest perturbations found, and what a second search of another kind finds from there."""
-    parts = []
-    for network, net, x in setting.pairs(device):
-        for norm in norms:
-            found = smallest(net, x, NORMS[norm], box=BOX, effort=effort)
-            draw = stream(setting.seed, "guarantees", "search", setting.architecture, setting.side, network, norm)
-            own = {
-                "norm": norm,
-                "network": network,
-                "input": np.arange(setting.inputs),
-                "distance": _nan(found.distance),
-                "second": _nan(closer(net, x, found.points, NORMS[norm], BOX, draw)),
-                "status": np.array(STATUS)[found.status.cpu().numpy()],
-            }
-            parts.append(pd.DataFrame(setting.cell | own))
-    sampling.write(out, parts, SEARCH_COLUMNS, __name__, setting.parameters(norms=list(norms), effort=effort), device)
-
-
-def rays(setting: Setting, cap: float, device: str, out: Path) -> None:
-    """The first sign change along a random direction, below `cap` times ||x||, for each network and input."""
-    parts = []
-    for network, net, x in setting.pairs(device):
-        draws = [
-            stream(setting.seed, "guarantees", "direction", setting.side, network, index).standard_normal(setting.dim)
-            for index in range(setting.inputs)
-        ]
-        v = torch.tensor(np.stack(draws), dtype=DTYPE, device=device)
-        length = cap * x.norm(dim=1)
-        root, value = first_root(net, x, v / v.norm(dim=1, keepdim=True), length)
-        own = {
-            "network": network,
-            "input": np.arange(setting.inputs),
-            "length": _nan(root),
-            "cap": _nan(length),
-            "value": _nan(value),
-            "deviation": _nan(net.deviation(x)),
-            "input_norm": _nan(x.norm(dim=1)),
-            "status": np.where(root.isnan().cpu().numpy(), "unswitched", "switched"),
-        }
-        parts.append(pd.DataFrame(setting.cell | own))
-    sampling.write(out, parts, RAY_COLUMNS, __name__, setting.parameters(cap=cap), device)
-
-
-def law(setting: Setting, norms: Sequence[str], out: Path) -> None:
-    """Draws of the first-order law at the first inputs of the first network: as many draws as there are networks."""
-    x = setting.images(0).double()
-    draw = stream(setting.seed, "guarantees", "law", setting.architecture, setting.side)
-    parts = []
-    for index, (value, gradient) in enumerate(first_order(draw, setting.layers, setting.side, x, len(setting.networks))):
-        for norm in norms:
-            distance = _nan(linear_distance(norm, value, gradient, x))
-            own = {"norm": norm, "network": index, "input": np.arange(setting.inputs), "distance": distance}
-            parts.append(pd.DataFrame(setting.cell | own | {"status": np.where(np.isnan(distance), "failed", "ok")}))
-    sampling.write(out, parts, LAW_COLUMNS, __name__, setting.parameters(norms=list(norms)))

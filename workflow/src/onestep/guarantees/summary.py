@@ -39,7 +39,8 @@ def relative_to(norm: str, dim: Array) -> Array:
 def by_network(cell: pd.DataFrame, column: str) -> Array:
     """A column of one cell's rows as [networks, inputs]; what was not found is infinitely far."""
     ordered = cell.sort_values(["network", "input"], kind="stable")
-    return np.nan_to_num(ordered[column].to_numpy(np.float64), nan=np.inf).reshape(ordered["network"].nunique(), -1)
+    values: Array = np.nan_to_num(ordered[column].to_numpy(np.float64), nan=np.inf)
+    return values.reshape(ordered["network"].nunique(), -1)
 
 
 def _cells(rows: pd.DataFrame) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
