@@ -181,7 +181,8 @@ def train(
     The checkpoint is left for the caller to remove once the result is safe.
     """
     training = _Training.start(start, how)
-    x, y = x.to(training.totals.device, torch.float32), y.to(training.totals.device, torch.float32)
+    like = next(iter(start.weights.values()))
+    x, y = x.to(like), y.to(like)
     if checkpoint:
         training.resume(checkpoint)
     # cuDNN would round single precision to TF32's 10 bits, and add in an order of its own.
