@@ -316,9 +316,7 @@ class TrainedSizes(Strict):
     filters: float = Field(gt=0, le=1, allow_inf_nan=False, description="Share of the published number of filters.")
     images: Count | None = Field(description="Training images of each network, drawn by its own stream; null: all.")
     epochs: Count = Field(description="Epochs at most.")
-    until: float | None = Field(
-        gt=0, le=1, description="Training accuracy at which training ends; null: behind the last epoch."
-    )
+    until: float | None = Field(gt=0, le=1, description="Training accuracy at which training ends; null: behind the last epoch.")
     batch: Count = Field(description="Images at a step; the published number is 32.")
     lr: float = Field(gt=0, allow_inf_nan=False, description="Learning rate of Adam; the published one is 1e-4.")
     networks_per_job: Count = Field(description="Networks that are attacked in one job; each is trained in its own.")
@@ -379,9 +377,7 @@ class Guarantees(Strict):
     deltas: Annotated[list[Fraction], Ascending] = Field(
         min_length=1, description="Probabilities of failure delta at which the theorem is checked."
     )
-    ray_cap: float = Field(
-        gt=0, allow_inf_nan=False, description="How far sign changes along directions are sought, in units of ||x||."
-    )
+    ray_cap: float = Field(gt=0, allow_inf_nan=False, description="How far sign changes along directions are sought, in units of ||x||.")
     scales: GuaranteesScales = Field(description="Grids.")
 
 

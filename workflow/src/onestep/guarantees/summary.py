@@ -14,8 +14,18 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize
 
-from onestep.statistics.intervals import LEVEL, Estimate, as_columns, percentile_interval, resampling_weights, weighted_quantiles
+from onestep.networks.residual import ARCHITECTURES
+from onestep.statistics.intervals import (
+    LEVEL,
+    Estimate,
+    as_columns,
+    percentile_interval,
+    resampling_weights,
+    t_interval,
+    weighted_quantiles,
+)
 from onestep.statistics.slopes import slopes
+from onestep.theory.bounds import guarantee_radius, ray_radius
 from onestep.theory.laws import half_normal_quantile
 
 Array = NDArray[np.float64]
@@ -205,3 +215,75 @@ def second_search(rows: pd.DataFrame) -> pd.DataFrame:
 def read_published(path: Path) -> pd.DataFrame:
     """The authors' own medians of Figure 1."""
     return pd.read_csv(path)
+
+
+def first_inputs(rows: pd.DataFrame) -> pd.DataFrame:
+    """One input of each network: independent observations."""
+    return rows[rows["input"] == 0]
+
+
+def stretch(cell: pd.DataFrame) -> float:
+    """M of a cell's architecture and side."""
+    return ARCHITECTURES[cell["architecture"].iloc[0]].stretch(int(cell["side"].iloc[0]))
+
+
+def guaranteed(cell: pd.DataFrame, delta: float) -> Array:
+    """Theorem 1's l1 radius at each row of a cell."""
+    return guarantee_radius(cell["input_norm"].to_numpy(), cell["input_dim"].to_numpy(np.float64), stretch(cell), delta)
+
+
+def guaranteed_along(cell: pd.DataFrame, delta: float) -> Array:
+    """Theorem 1's length along a direction at each row of a cell."""
+    return ray_radius(cell["input_norm"].to_numpy(), stretch(cell), delta)
+
+
+FITTED = 0.25
+"""Up to this share the line of Figure 3 is fitted."""
+REGIONS = (("start", 0.02, 0.0, FITTED), ("middle", 0.1, FITTED, 0.6))
+"""Name, largest deviation that counts as linear, and between which shares."""
+
+
+def _deviations(distance: Array) -> Array:
+    """The line r -> r c through 0 fitted to the share of distances below r up to FITTED; and its largest deviation in each region."""
+    r = np.sort(distance)
+    shares = (np.arange(len(r)) + 0.5) / len(r)
+    below = (shares <= FITTED) & np.isfinite(r)
+    slope = float((r[below] @ shares[below]) / (r[below] @ r[below])) if below.any() else np.nan
+    deviation = np.where(np.isfinite(r), abs(shares - slope * r), np.inf)
+    parts = [deviation[(shares > low) & (shares <= high)] for _, _, low, high in REGIONS]
+    return np.array([slope, *(part.max() if len(part) else np.nan for part in parts)])
+
+
+def lines(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """For each data set, state and kind of images: the median l1 distance, and how far its distribution is from a line."""
+    made = []
+    for name, cell in rows.groupby(["dataset", "state", "kind"], sort=False):
+        key = dict(zip(("dataset", "state", "kind"), name, strict=True))
+        distance = by_network(cell, "distance")
+        weights = resampling_weights(len(distance), seed, "guarantees", "trained", str(key["dataset"]))
+        row = {"data": cell["data"].iloc[0]} | key | {"networks": len(distance), "images": distance.shape[1]}
+        row |= {"failed": int(np.isinf(distance).sum())} | as_columns("median", _estimate(weighted_quantiles(weights, distance, 0.5)))
+        replicates = np.stack([_deviations(np.repeat(distance, counts.astype(int), axis=0).ravel()) for counts in weights])
+        row["line"] = float(replicates[0, 0])
+        for index, (region, *_) in enumerate(REGIONS, start=1):
+            row |= as_columns(region, _estimate(replicates[:, index]))
+        networks = cell.drop_duplicates("network")
+        row |= {"train_accuracy": float(networks["train_accuracy"].min()), "test_accuracy": float(networks["test_accuracy"].mean())}
+        made.append(row | {"trained_on": int(networks["images"].max()), "epochs": int(networks["epochs"].max())})
+    return pd.DataFrame(made)
+
+
+def ratios(rows: pd.DataFrame) -> pd.DataFrame:
+    """Median distances of trained networks over those of the same ones before: geometric means, t intervals over networks."""
+    each = (
+        rows.assign(distance=rows["distance"].fillna(np.inf))
+        .groupby(["dataset", "kind", "state", "network"], sort=False)["distance"]
+        .median()
+    )
+    wide = each.unstack("state")
+    made = []
+    for name, part in np.log(wide["trained"] / wide["random"]).groupby(level=["dataset", "kind"], sort=False):
+        log, (low, high) = t_interval(part.to_numpy())
+        row = dict(zip(("dataset", "kind"), name, strict=True)) | {"networks": len(part)}
+        made.append(row | as_columns("ratio", (float(np.exp(log)), (float(np.exp(low)), float(np.exp(high))))))
+    return pd.DataFrame(made)
