@@ -96,6 +96,16 @@ class Medians:
             values = values - LOGS[self.norm] * np.log(np.log(dim))
         return _estimate(slopes(values, np.log(dim))[:, 0])
 
+    def beside(self, published: pd.DataFrame) -> pd.DataFrame:
+        """The table, and in it for residual networks the published medians and how many joint deviations of the logarithm lie between."""
+        told = published[published["norm"] == self.norm]
+        theirs = told.set_index("image_side")["median"].reindex(self.table["side"]).to_numpy()
+        noise = pd.Series(_published_noise(told), told["image_side"]).reindex(self.table["side"]).to_numpy()
+        ours = np.log(self.controlled)
+        deviations = (ours[0] - np.log(theirs)) / np.hypot(ours[1:].std(axis=0, ddof=1), noise)
+        resnet = (self.table["architecture"] == "resnet").to_numpy()
+        return self.table.assign(published=np.where(resnet, theirs, np.nan), deviations=np.where(resnet, deviations, np.nan))
+
     def ratio(self, architecture: str, published: pd.DataFrame, controlled: bool = True) -> Estimate:
         """The medians over the published ones: the geometric mean over the sides that have both, and its interval with both one's noise."""
         told = published[published["norm"] == self.norm].set_index("image_side")
@@ -104,11 +114,16 @@ class Medians:
             return np.nan, (np.nan, np.nan)
         theirs = told.loc[self.table["side"][kept]]
         logs = (np.log((self.controlled if controlled else self.raw)[:, kept]) - np.log(theirs["median"].to_numpy())).mean(axis=1)
-        # A median's deviation is 1/2 over the density there and the root of the number of samples.
-        noise = 0.5 * (np.log(theirs["p55"]) - np.log(theirs["p45"])).to_numpy() / 0.1 / np.sqrt(PUBLISHED_SAMPLES)
+        noise = _published_noise(theirs)
         deviation = np.hypot(logs[1:].std(ddof=1), np.sqrt((noise**2).sum()) / len(noise))
         reach = float(half_normal_quantile(LEVEL)) * deviation
         return float(np.exp(logs[0])), (float(np.exp(logs[0] - reach)), float(np.exp(logs[0] + reach)))
+
+
+def _published_noise(theirs: pd.DataFrame) -> Array:
+    """The standard deviation of the logarithms of published medians: 1/2 over the density there and the root of the number of samples."""
+    spread: Array = np.log(theirs["p55"].to_numpy() / theirs["p45"].to_numpy()) / 0.1
+    return np.asarray(0.5 * spread / np.sqrt(PUBLISHED_SAMPLES))
 
 
 def _estimate(replicates: Array) -> Estimate:
@@ -275,15 +290,13 @@ def lines(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def ratios(rows: pd.DataFrame) -> pd.DataFrame:
     """Median distances of trained networks over those of the same ones before: geometric means, t intervals over networks."""
-    each = (
-        rows.assign(distance=rows["distance"].fillna(np.inf))
-        .groupby(["dataset", "kind", "state", "network"], sort=False)["distance"]
-        .median()
-    )
-    wide = each.unstack("state")
+    found = rows.assign(distance=rows["distance"].fillna(np.inf))
+    wide = found.groupby(["dataset", "kind", "state", "network"], sort=False)["distance"].median().unstack("state")
+    logs = pd.Series(np.log(wide["trained"].to_numpy() / wide["random"].to_numpy()), wide.index)
     made = []
-    for name, part in np.log(wide["trained"] / wide["random"]).groupby(level=["dataset", "kind"], sort=False):
+    for name, part in logs.groupby(level=["dataset", "kind"], sort=False):
         log, (low, high) = t_interval(part.to_numpy())
-        row = dict(zip(("dataset", "kind"), name, strict=True)) | {"networks": len(part)}
+        dataset, kind = map(str, name)  # type: ignore[arg-type]
+        row = {"dataset": dataset, "kind": kind, "networks": len(part)}
         made.append(row | as_columns("ratio", (float(np.exp(log)), (float(np.exp(low)), float(np.exp(high))))))
     return pd.DataFrame(made)

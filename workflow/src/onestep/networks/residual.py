@@ -228,7 +228,8 @@ class ImageNetwork:
         """The standard deviation [N] of f(x) over random weights of the logits, those before them as they are: 2 ||features|| / sqrt(F)."""
         with torch.no_grad():
             features = self.features(x)
-        return 2 * features.norm(dim=1) / math.sqrt(features.shape[1])
+        lengths: Tensor = torch.linalg.vector_norm(features, dim=1)
+        return lengths * (2 / math.sqrt(features.shape[1]))
 
     def value(self, x: Tensor) -> Tensor:
         """f [N] at x [N, d]: above 0 where the second logit is the larger one."""
