@@ -30,13 +30,13 @@ from onestep.provenance import whole
 
 BETWEEN_CHECKPOINTS = 60.0
 """Seconds."""
-AT_ONCE = 250
+AT_ONCE = 100
 """Images whose logits are computed together where nothing is learned from them."""
 NEAR = 0.05
 """An epoch whose images, each at its turn, were right to within this of the share that is asked for is worth a look at all of them."""
 
 Stop = Literal["learned", "epochs", "discarded"]
-"""The share of images on the right side is the one asked for; no epoch is left; behind the first epoch it is below the least."""
+"""The share of images on the right side is the one asked for; no epoch is left; it was below the least in the first epoch and behind it."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class How:
     lr: float = 1e-4
     batch: int = 32
     penalty: float = 1e-4
-    least: float = 0.53  # likewise behind the first epoch: below it the network is discarded
+    least: float = 0.53  # likewise, below which it is discarded: in the first epoch, each image at its turn, and behind it
 
 
 @dataclass(frozen=True)
@@ -209,11 +209,12 @@ def _train(
             ended = training.close_epoch(len(x))
             if not math.isfinite(ended.loss):
                 raise Mistake(f"the training diverged at a learning rate of {how.lr:g}; take a smaller one")
-            if epoch == 0 or (how.until is not None and ended.accuracy >= how.until - NEAR):
+            begun = epoch > 0 or ended.accuracy >= how.least
+            if not begun or (how.until is not None and ended.accuracy >= how.until - NEAR):
                 share = accuracy(training.network, x, y)
                 if how.until is not None and share >= how.until:
                     return training.trained(share, "learned")
-                if epoch == 0 and share < how.least:
+                if not begun and share < how.least:
                     return training.trained(share, "discarded")
         if seen:
             seen(training.steps, how.epochs * batches)
