@@ -400,6 +400,11 @@ class BenchmarkSizes(Strict):
     training_c0: Annotated[list[Annotated[float, Field(gt=0, allow_inf_nan=False)]], Ascending] = Field(
         min_length=1, description="Its balls."
     )
+    minimal_sides: Annotated[list[Count], Ascending] = Field(
+        min_length=1, description="Sides of the images on which the smallest distances are put beside Foolbox's."
+    )
+    minimal_networks: Count = Field(description="Random residual networks for that, of each side.")
+    minimal_inputs: Count = Field(description="Images for each of them.")
     memory_gb: float = Field(gt=0, allow_inf_nan=False, description="What dense weights may take; more is not measured.")
     seconds: float = Field(gt=0, allow_inf_nan=False, description="How long each is measured; three times at least.")
 

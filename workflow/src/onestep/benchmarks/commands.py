@@ -53,6 +53,21 @@ def add(commands: Any) -> None:
 
     verb.set_defaults(run=trainings)
 
+    verb = verbs.add_parser("minimal", help="the smallest distances found, beside Foolbox's attacks on the same networks and images")
+    verb.add_argument("--side", type=count, required=True, nargs="+", help="sides of the images")
+    verb.add_argument("--networks", type=count, required=True, help="random residual networks of each side")
+    verb.add_argument("--inputs", type=count, required=True, help="images for each network, attacked together")
+    verb.add_argument("--seed", type=whole_number(0), required=True, help="root of all random streams")
+    verb.add_argument("--table", type=Path, required=True, metavar="FILE", help="where the table goes (.csv)")
+    out(verb, "the record file (.parquet)")
+
+    def distances(o: argparse.Namespace) -> None:
+        from onestep.benchmarks import minimal
+
+        minimal.run(o.side, o.networks, o.inputs, o.seed, o.out, o.table)
+
+    verb.set_defaults(run=distances)
+
     verb = verbs.add_parser("figures", help="draw the figure, and write the tables")
     verb.add_argument("--records", type=Path, required=True, metavar="FILE", help="what `benchmarks matrix-free` made")
     verb.add_argument("--tables", type=Path, required=True, metavar="DIR", help="where the tables go")
