@@ -215,7 +215,7 @@ def bounds(rows: pd.DataFrame) -> Figure:
             deltas = (np.arange(len(distance)) + 0.5) / len(cell)
             axis.plot(deltas, distance, color=colour, drawstyle="steps-mid", label=f"side {side}")
             axis.plot(deltas, [float(np.median(summary.guaranteed(cell, delta))) for delta in deltas], color=colour, linestyle=":")
-        axis.set_xscale("log")
+        logarithmic(axis, [delta for delta in (0.01, 0.03, 0.1, 0.3, 1.0) if delta >= 0.3 / chosen["network"].nunique()])
         axis.set_yscale("log")
         axis.set_title(f"{NAMES[name]}, M = {summary.stretch(chosen):.3g}")
         axis.legend(fontsize=6.5, loc="upper left")

@@ -35,7 +35,7 @@ def search(setting: Setting, norms: Sequence[str], effort: str, device: str, out
                 "network": network,
                 "input": np.arange(setting.inputs),
                 "distance": null(found.distance),
-                "second": null(closer(net, x, found.points, NORMS[norm], BOX, draw)),
+                "second": null(closer(net, x, found.points - x, NORMS[norm], BOX, draw)),
                 "status": np.array(STATUS)[found.status.cpu().numpy()],
             }
             parts.append(pd.DataFrame(setting.cell | own))

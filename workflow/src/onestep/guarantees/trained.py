@@ -15,10 +15,10 @@ from torch import Tensor
 from onestep import sampling
 from onestep.attacks.minimal import STATUS, smallest
 from onestep.attacks.projection import NORMS
-from onestep.data.prepare import title
+from onestep.data.sources import TITLES
 from onestep.guarantees import models
 from onestep.guarantees.experiment import BOX
-from onestep.guarantees.models import Images, Model
+from onestep.guarantees.models import Facts, Images, Model
 
 ATTACK_COLUMNS = {
     "data": "the images, named for people; a stand-in says that it is one",
@@ -56,6 +56,12 @@ EXAMPLE_COLUMNS = {
 }
 
 
+def _title(facts: Facts) -> str:
+    """The images' name for people, without their classes: the data set's own name tells them."""
+    name = TITLES[facts.data["images"]]
+    return f"STAND-IN for {name}" if facts.data["stand_in"] else name
+
+
 def _inputs(model: Model, images: Images, count: int) -> dict[str, tuple[Tensor, Tensor]]:
     """Images [count, d] of each kind with their labels, drawn by the network's own stream; random ones have the label 0."""
     draw = model.facts.setting.stream("attacked")
@@ -76,7 +82,7 @@ def attack(files: Sequence[Path], images: Path, count: int, effort: str, device:
         progress.cell()
         own = models.images(facts.setting, images)
         about = {
-            "data": title(facts.data),
+            "data": _title(facts),
             "dataset": facts.setting.dataset,
             "network": facts.setting.network,
             "norm": "l1",
@@ -127,7 +133,7 @@ def examples(file: Path, images: Path, count: int, device: str, out: Path) -> No
                 "original": x[index].double().cpu().numpy(),
                 "change": (found.points[index] - x[index]).double().cpu().numpy(),
             }
-            about = {"data": title(facts.data), "dataset": facts.setting.dataset, "network": facts.setting.network, "input": index}
+            about = {"data": _title(facts), "dataset": facts.setting.dataset, "network": facts.setting.network, "input": index}
             found_of = {
                 "norm": norm,
                 "distance": float(found.distance[index]),
