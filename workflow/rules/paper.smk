@@ -61,6 +61,7 @@ rule typeset:
             *rules.multilayer_claims.output.tables,
             *rules.lazy_claims.output.tables,
             *([*rules.benchmarks_figures.output.tables, rules.benchmarks_near_init.output.table] if BENCHMARKED else []),
+            *([rules.benchmarks_minimal.output.table] if BENCHMARKED else []),
         ],
         figures=[
             rules.data.output.figure,
