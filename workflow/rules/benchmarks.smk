@@ -112,8 +112,39 @@ rule benchmarks_near_init:
         " --seed {params.seed} --table {output.table} --out {output.records} > {log} 2>&1"
 
 
+rule benchmarks_minimal:
+    output:
+        records=f"{RESULTS}/benchmarks/minimal.parquet",
+        table=f"{RESULTS}/tables/benchmarks/minimal.csv",
+    log:
+        f"{RESULTS}/logs/benchmarks/minimal.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/minimal.tsv"
+    priority: 10**6
+    conda:
+        "../../envs/onestep.yaml"
+    threads: 16
+    resources:
+        mem_mb=2000,
+        runtime=minutes(8000 if SCALE == "paper" else 3600),
+        gpu=0,
+        seconds={"smoke": 15, "laptop": 1800, "paper": 4500}[SCALE],
+    params:
+        sides=setting(f"{BENCHMARKS}/minimal_sides"),
+        networks=setting(f"{BENCHMARKS}/minimal_networks"),
+        inputs=setting(f"{BENCHMARKS}/minimal_inputs"),
+        seed=setting("seed"),
+        code=code("onestep.benchmarks.minimal"),
+    message:
+        "Putting smallest distances beside Foolbox's, images of sides {params.sides}, alone on the machine."
+    shell:
+        "onestep benchmarks minimal --side {params.sides} --networks {params.networks} --inputs {params.inputs}"
+        " --seed {params.seed} --table {output.table} --out {output.records} > {log} 2>&1"
+
+
 rule benchmarks:
     input:
+        rules.benchmarks_minimal.output,
         rules.benchmarks_near_init.output,
         rules.benchmarks_matrix_free.output,
         rules.benchmarks_figures.output,

@@ -64,6 +64,7 @@ rule typeset:
             *rules.lazy_claims.output.tables,
             *rules.guarantees_claims.output.tables,
             *([*rules.benchmarks_figures.output.tables, rules.benchmarks_near_init.output.table] if BENCHMARKED else []),
+            *([rules.benchmarks_minimal.output.table] if BENCHMARKED else []),
         ],
         figures=[
             rules.data.output.figure,
