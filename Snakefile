@@ -21,6 +21,7 @@ include: "workflow/rules/multilayer.smk"
 include: "workflow/rules/lazy.smk"
 include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/paper.smk"
+include: "workflow/rules/cluster.smk"
 
 
 rule all:
