@@ -22,6 +22,7 @@ include: "workflow/rules/lazy.smk"
 include: "workflow/rules/guarantees.smk"
 include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/paper.smk"
+include: "workflow/rules/cluster.smk"
 
 
 rule all:

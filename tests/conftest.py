@@ -2,4 +2,6 @@
 
 import torch
 
+from .checkout import smoke as smoke
+
 torch.set_num_threads(1)

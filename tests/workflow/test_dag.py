@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Checkout, Done
+from ..checkout import Checkout, one_line
 
 pytestmark = pytest.mark.workflow
 
@@ -71,17 +71,6 @@ def test_where_there_is_a_gpu_its_jobs_run_one_at_a_time(tmp_path: Path) -> None
     assert "Execute 2 jobs" in together.text
     assert "Execute 2 jobs" not in alone.text
     assert alone.text.count("Execute 1 jobs") == 2
-
-
-def one_line(done: Done, *words: str) -> None:
-    """The command ended with status 2 and said these words in a single line of its own, with no job run and no traceback."""
-    assert done.code == 2, done.text
-    said = [line for line in done.text.splitlines() if line.startswith("onestep: ")]
-    assert len(said) == 1, done.text
-    for word in words:
-        assert word in said[0]
-    assert "Traceback" not in done.text
-    assert "Finished job" not in done.text
 
 
 @pytest.mark.parametrize(

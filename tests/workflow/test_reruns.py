@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from .conftest import Smoke
+from ..checkout import Smoke
 
 pytestmark = pytest.mark.workflow
 

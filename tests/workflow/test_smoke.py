@@ -9,7 +9,7 @@ import pytest
 from onestep.provenance import data_digest
 from onestep.records import read
 
-from .conftest import NOTHING, Checkout, Smoke
+from ..checkout import NOTHING, Checkout, Smoke
 
 pytestmark = pytest.mark.workflow
 

@@ -1,4 +1,4 @@
-"""A copy of the checkout in which one whole smoke run has been made, killed in the middle, and gone on with."""
+"""Copies of the checkout that a test may edit and run Snakemake in; one of them with a whole smoke run that was killed and went on."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 NOTHING = "Nothing to be done"
 
 
@@ -105,3 +105,14 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
     resumed = checkout.run("make", "smoke")
     after = _records(checkout.folder)
     return Smoke(checkout, len(before), sum(after.get(name) != made for name, made in before.items()), resumed)
+
+
+def one_line(done: Done, *words: str) -> None:
+    """The command ended with status 2 and said these words in a single line of its own, with no job run and no traceback."""
+    assert done.code == 2, done.text
+    said = [line for line in done.text.splitlines() if line.startswith("onestep: ")]
+    assert len(said) == 1, done.text
+    for word in words:
+        assert word in said[0]
+    assert "Traceback" not in done.text
+    assert "Finished job" not in done.text
