@@ -208,7 +208,7 @@ def command(*options: str) -> None:
 
 def test_the_command_trains_that_network(images: Path, model: Model, tmp_path: Path) -> None:
     out = tmp_path / "m.safetensors"
-    how = ("--lr", "1e-3", "--least", "1e-9", "--images-used", "60", "--test-images", "50", "--width", "1/16", "--device", "cpu")
+    how = ("--lr", "1e-3", "--least", "0", "--images-used", "60", "--test-images", "50", "--width", "1/16", "--device", "cpu")
     command(*how, "--images", str(images), "--out", str(out))
     assert equal(models.load(out).network, model.network)
 

@@ -20,7 +20,7 @@ from onestep import memory
 from onestep.data import binary, prepare
 from onestep.errors import Mistake
 from onestep.networks.residual import ARCHITECTURES, Architecture, ImageNetwork, narrowed
-from onestep.provenance import certificate, whole
+from onestep.provenance import certificate, code_digest, whole
 from onestep.sampling import Progress
 from onestep.seeds import stream
 from onestep.training import standard
@@ -147,7 +147,7 @@ def train(setting: Setting, file: Path, out: Path, device: str = "cpu") -> None:
         def order(epoch: int, attempt: int = attempt) -> NDArray[np.int64]:
             return setting.stream(attempt, "order", epoch).permutation(len(x.train_x))
 
-        of = json.dumps({"setting": asdict(setting), "attempt": attempt, "images": x.data["digest"]})
+        of = json.dumps({"setting": asdict(setting), "attempt": attempt, "images": x.data["digest"], "code": code_digest(__name__)})
         # One for each attempt: a network that is discarded again after a kill leaves its successor's alone.
         checkpoints.append(Checkpoint(out.with_name(f"{out.name}.{attempt}.checkpoint"), of))
         start = setting.start(attempt, x.side, x.channels, device)

@@ -20,6 +20,11 @@ def _share(text: str) -> float:
     return value
 
 
+def _least(text: str) -> float:
+    """0, or a share above it and below 1."""
+    return 0.0 if text in ("0", "0.0") else probability(text)
+
+
 def training(verbs: Any) -> None:
     """Training on two classes of images."""
     verb = verbs.add_parser("train", help="train a residual network on two classes of images")
@@ -36,7 +41,7 @@ def training(verbs: Any) -> None:
     verb.add_argument("--lr", type=positive, default=1e-4, help="learning rate (default 1e-4)")
     verb.add_argument("--batch", type=whole_number(1), default=32, help="images at a step (default 32)")
     verb.add_argument("--penalty", type=not_negative, default=1e-4, help="on the sum of the squares of all kernels (default 1e-4)")
-    verb.add_argument("--least", type=probability, default=0.53, help="share right after an epoch, below which another is drawn (0.53)")
+    verb.add_argument("--least", type=_least, default=0.53, help="share right after an epoch, below which another is drawn (default 0.53)")
     verb.add_argument("--seed", type=whole_number(0), required=True, help="root of all random streams")
     verb.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
     out(verb, "the network (.safetensors)")
