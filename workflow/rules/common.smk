@@ -439,7 +439,13 @@ def guarantees_ray_seconds(wildcards):
 def guarantees_training(wildcards):
     """How a network is trained, as options."""
     sizes = setting(f"{GUARANTEES}/trained/{wildcards.dataset}")
-    options = {"width": sizes["filters"], "images-used": sizes["images"], "epochs": sizes["epochs"], "until": sizes["until"]}
+    options = {
+        "width": sizes["filters"],
+        "images-used": sizes["images"],
+        "test-images": sizes["test_images"],
+        "epochs": sizes["epochs"],
+        "until": sizes["until"],
+    }
     options |= {"batch": sizes["batch"], "lr": sizes["lr"]}
     return " ".join(f"--{name} {value}" for name, value in options.items() if value is not None)
 

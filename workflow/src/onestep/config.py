@@ -315,6 +315,7 @@ class TrainedSizes(Strict):
     networks: Count = Field(description="How many networks are trained.")
     filters: float = Field(gt=0, le=1, allow_inf_nan=False, description="Share of the published number of filters.")
     images: Count | None = Field(description="Training images of each network, drawn by its own stream; null: all.")
+    test_images: Count | None = Field(description="Test images by which its test accuracy is judged, likewise; null: all.")
     epochs: Count = Field(description="Epochs at most.")
     until: float | None = Field(gt=0, le=1, description="Training accuracy at which training ends; null: behind the last epoch.")
     batch: Count = Field(description="Images at a step; the published number is 32.")
