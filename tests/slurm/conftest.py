@@ -15,6 +15,7 @@ import pytest
 
 # srun inside a job sees no SLURM_CONF (Snakemake's plugin takes Slurm's variables away), so that only this folder will do.
 CONFIGURATION = Path("/etc/slurm")
+LOCK = Path("/tmp/onestep-slurm.lock")
 OURS = "# Written by onestep's tests, which take it away again.\n"
 PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "sinfo"]
 
@@ -95,7 +96,7 @@ def _wait(folder: Path, what: str, ready: Callable[[], bool]) -> None:
     while not ready():
         if time.monotonic() > deadline:
             logs = "\n".join(f"{log.name}:\n{log.read_text()[-2000:]}" for log in folder.glob("*.log"))
-            pytest.fail(f"{what} did not come up within a minute\n{logs}")
+            pytest.fail(f"{what} is not there after a minute\n{logs}")
         time.sleep(0.2)
 
 
@@ -112,7 +113,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
         pytest.skip("Slurm's daemons are started as root, and this is not root")
     with ExitStack() as stack:
         # Another checkout's tests may be at it: there is one /etc/slurm.
-        stack.enter_context(lock := (CONFIGURATION / "onestep.lock").open("w"))
+        stack.enter_context(lock := LOCK.open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX)
         files = {name: CONFIGURATION / name for name in ("slurm.conf", "gres.conf")}
         if theirs := [file for file in files.values() if file.exists() and not file.read_text().startswith(OURS)]:
@@ -123,7 +124,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
         (folder / "munge.key").write_bytes(os.urandom(128))
         (folder / "munge.key").chmod(0o600)
         for file in files.values():
-            stack.callback(file.unlink)
+            stack.callback(file.unlink, missing_ok=True)
         files["slurm.conf"].write_text(_configuration(folder))
         files["gres.conf"].write_text(f"{OURS}NodeName={socket.gethostname().split('.')[0]} Name=gpu File=/dev/null\n")
         # --force: the folder is nobody's but root's, which munge warns of.
@@ -134,4 +135,6 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
         stack.enter_context(_running(folder, "slurmd", "-D"))
         _wait(folder, "Slurm", _idle)
         yield Slurm()
+        # What a failed test left running goes first: the daemons' end would not end it.
         subprocess.run(["scancel", "--user=root"], check=False)
+        _wait(folder, "The end of the last Slurm job", lambda: not subprocess.check_output(["squeue", "--noheader"]))

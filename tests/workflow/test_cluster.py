@@ -71,6 +71,8 @@ def paper(checkout: Checkout) -> list[Planned]:
 
 def test_light_jobs_run_where_the_command_runs_and_all_others_in_slurm_jobs(paper: list[Planned]) -> None:
     assert all(job.light == (job.slurm_job is None) for job in paper)
+    # How long a job takes decides which share a Slurm job.
+    assert all("seconds" in job.asks[0] for job in paper)
     light = {job.rule for job in paper if job.light}
     assert {"prepare", "claims", "typeset", "html", "latest", "lazy_figures", "singlestep_notebook"} <= light
     assert not {"singlestep_sample", "lazy_train", "lazy_attack", "benchmarks_matrix_free"} & light
