@@ -110,13 +110,12 @@ def test_of_a_linear_model_the_distance_is_known(norm: float) -> None:
     assert check_linear(norm, "no box", cases=60) == (0, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="a perturbation that a face of the box has cut is brought back along the ray, off that face")
 @pytest.mark.parametrize("kind", KINDS[1:])
 @pytest.mark.parametrize("norm", NORMS)
 def test_of_a_linear_model_the_distance_is_known_in_a_box_too(norm: float, kind: str) -> None:
     longer, failed = check_linear(norm, kind, cases=60)
     assert longer > 50
-    assert 0 < failed < 120
+    assert failed < 120
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -124,7 +123,7 @@ def test_of_a_linear_model_it_takes_few_gradients(norm: float) -> None:
     for i in range(20):
         normal, offset, x = hyperplane("no box", i)
         found = smallest(linear(normal, offset), x, norm)
-        assert (found.gradients <= (40 if norm == 1 else 8)).all()
+        assert (found.gradients <= (40 if norm == 1 else 10)).all()
 
 
 def test_of_a_sphere_the_distance_is_known() -> None:
@@ -164,7 +163,6 @@ def test_a_corner_of_the_boundary_is_found(norm: float, effort: str, accuracy: f
     torch.testing.assert_close(found.distance, expected, rtol=accuracy, atol=0)
 
 
-@pytest.mark.xfail(strict=True, reason="it stops where the next step would be short, also where it has yet to be seen behind the boundary")
 @pytest.mark.parametrize("effort", EFFORTS)
 def test_in_l1_the_shortest_way_past_a_corner_is_found(effort: str) -> None:
     """It goes along y_1 alone, to the farther one of the two pieces."""
@@ -461,9 +459,12 @@ def test_the_checks_notice_a_wrong_projection_and_a_wrong_landing(monkeypatch) -
         with pytest.raises(AssertionError, match="not close"):
             check_linear(2, "no box", cases=5)
     with monkeypatch.context() as patch:
+        # Of a linear model the last step alone finds the nearest point.
+        W, a, x = wide(50, 200, 2, inputs=8)
+        model = two_layers(W, 0, a)
+        reference = smallest(model, x, 1).distance
         patch.setattr(minimal, "project_near", lambda near, spread, *parts: exact(2, *parts))
-        with pytest.raises(AssertionError, match="not close"):
-            check_linear(1, "no box", cases=5)
+        assert (smallest(model, x, 1).distance > 1.02 * reference).any()
 
     def beyond(model, x, ray):
         points, count = land(model, x, ray)

@@ -29,7 +29,7 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort({1: 30, 2: 12, math.inf: 14}, {1: 0.85, 2: 0.8, math.inf: 0.8}),
+    "fast": Effort({1: 29, 2: 12, math.inf: 14}, {1: 0.85, 2: 0.8, math.inf: 0.8}),
     "thorough": Effort({1: 90, 2: 40, math.inf: 40}, {1: 0.9, 2: 0.8, math.inf: 0.8}),
 }
 CROSSING = 40
@@ -76,18 +76,23 @@ def _dot(left: Tensor, right: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Ray:
-    """A perturbation behind the boundary, with f < 0 there and f's slope along it; zeros where there is none."""
+    """A perturbation behind the boundary, with f < 0 there and its gradient; zeros where there is none."""
 
     delta: Tensor  # [N, d]
     value: Tensor  # [N]
-    slope: Tensor  # [N]
+    gradient: Tensor  # [N, d]
+
+    @property
+    def slope(self) -> Tensor:
+        """Of f along the perturbation [N]."""
+        return _dot(self.gradient, self.delta)
 
     def replaced(self, where: Tensor, other: "_Ray") -> "_Ray":
         """The other one, where [N] it is to be."""
         return _Ray(
             torch.where(where[:, None], other.delta, self.delta),
             torch.where(where, other.value, self.value),
-            torch.where(where, other.slope, self.slope),
+            torch.where(where[:, None], other.gradient, self.gradient),
         )
 
 
@@ -127,8 +132,9 @@ def smallest(model: Model, x: Tensor, norm: float, *, box: tuple[float, float] |
       whose nearest points jump from corner to corner, it goes to the nearest point that is also near to the landing (`project_near`).
       Where it ends behind the boundary and nearer than ever, the pace grows, else it falls: it settles also where the boundary has kinks.
     Where delta = landing = nearest the conditions for a minimum hold; it need not be the global one. The nearest delta behind the boundary
-    is brought back along its ray. A thorough search brings back the first one as well and takes the nearer: where the first step along
-    the gradient changes the sign, in l2 without a box, it is no farther than a root on that ray.
+    is brought back along its ray. The nearest point of the boundary as linearised there is tried itself, in a thorough search the first
+    delta as well, and the nearest of these counts: where the first step along the gradient changes the sign, in l2 without a box, it is no
+    farther than a root on that ray.
     An input with the value 0 is on the boundary, unless its gradient is 0 too: then, as wherever no sign change is found, it has failed.
     """
     if norm not in NORMS.values():
@@ -150,7 +156,7 @@ def smallest(model: Model, x: Tensor, norm: float, *, box: tuple[float, float] |
     running = (value > 0) & gradient.any(-1)
     count = torch.ones_like(running, dtype=torch.int64)
     left = torch.full_like(count, steps)  # steps after the sign change
-    first = best = _Ray(torch.zeros_like(x), torch.zeros_like(value), torch.zeros_like(value))
+    first = best = nothing = _Ray(torch.zeros_like(x), torch.zeros_like(value), torch.zeros_like(x))
     distance = torch.full_like(value, torch.inf)
     found = torch.zeros_like(running)
     pace, margin = torch.zeros_like(value), torch.full_like(value, MARGIN)
@@ -171,7 +177,7 @@ def smallest(model: Model, x: Tensor, norm: float, *, box: tuple[float, float] |
 
         crossed = running & changed & distance.isinf()
         nearer = running & changed & (length < distance)
-        here = _Ray(delta, value, slope)
+        here = _Ray(delta, value, gradient)
         first, best, distance = first.replaced(crossed, here), best.replaced(nearer, here), torch.where(nearer, length, distance)
         found = distance < torch.inf
         left -= (running & found).long()
@@ -188,7 +194,7 @@ def smallest(model: Model, x: Tensor, norm: float, *, box: tuple[float, float] |
             nearest = project(norm, plane, normal, lower, upper)
             aim = landing + pace[:, None] * (nearest - landing)
             refined = (1 + margin * pace)[:, None] * aim
-        still = usable & (_length(aim - landing) <= STILL * _length(landing))
+        still = changed & usable & (_length(aim - landing) <= STILL * _length(landing))
         # A linearised boundary that is not on this ray's way says little: look nearer, or go back towards the best.
         halved = torch.where(changed[:, None], delta, delta + best.delta) / 2
         refined = torch.where(usable[:, None], refined, halved)
@@ -200,10 +206,16 @@ def smallest(model: Model, x: Tensor, norm: float, *, box: tuple[float, float] |
         running = running & gradient.any(-1) & torch.where(found, ~still & (left > 0), step < CROSSING)
 
     points, cost = _land(oriented, x, best)
-    if effort == "thorough":
-        others, more = _land(oriented, x, first)
-        points = torch.where((_length(others - x, norm) < _length(points - x, norm))[:, None], others, points)
-        cost = cost + more
+    # A point brought back along its ray leaves the faces of the box on which the nearest one lies: the nearest itself is tried, too.
+    height = (best.value - best.slope) * (1 + LANDING[x.dtype] / 2)
+    exact = torch.where(found[:, None], project(norm, height, best.gradient, lower, upper), 0)
+    value, gradient = oriented(x + exact)
+    cost = cost + found
+    tried = nothing.replaced(found & (value < 0), _Ray(exact, value, gradient))
+    for other in (tried, first) if effort == "thorough" else (tried,):
+        landed, more = _land(oriented, x, other)
+        nearer = other.delta.any(-1) & (_length(landed - x, norm) < _length(points - x, norm))
+        points, cost = torch.where(nearer[:, None], landed, points), cost + more
     ok = found | on_boundary
     return Minimal(
         points=points,
