@@ -30,7 +30,19 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
 def test_help_lists_the_commands() -> None:
     text = onestep("--help").stdout
-    for command in ("data", "singlestep", "provenance", "claims", "notebook", "paper", "schema"):
+    for command in (
+        "data",
+        "singlestep",
+        "multilayer",
+        "lazy",
+        "guarantees",
+        "benchmarks",
+        "provenance",
+        "claims",
+        "notebook",
+        "paper",
+        "schema",
+    ):
         assert command in text
 
 
@@ -77,7 +89,7 @@ def test_what_is_not_there_is_one_line_and_status_2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for arguments in (["provenance", "nothing.parquet"], ["claims"], ["claims", "--collect", "a.json"], ["singlestep"], []):
+    for arguments in (["provenance", "nothing.parquet"], ["claims"], ["claims", "--collect", "a.json"], ["singlestep"], ["guarantees"], []):
         assert len(ends_with(monkeypatch, capsys, *arguments).splitlines()) == 1
 
 

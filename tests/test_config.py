@@ -71,6 +71,11 @@ def _set(path: str, value: object) -> Callable[[dict[str, Any]], None]:
         ("singlestep/gammas", [1.5], ["gammas/0", "less than 1"]),
         ("singlestep", None, ["singlestep"]),
         ("singlestep/step_cap", float("inf"), ["singlestep/step_cap", "finite"]),
+        ("guarantees/scales/smoke/trained/mnist-3-8", {}, ["guarantees/scales/smoke/trained/mnist-3-8/networks", "missing"]),
+        ("guarantees/scales/laptop/theorem_sides", [7], ["guarantees/scales/laptop/theorem_sides/0", "multiple of 2"]),
+        ("guarantees/scales/laptop/sides", [3], ["guarantees/scales/laptop/sides/0", "greater than or equal to 4"]),
+        ("guarantees/scales/paper/trained/mnist-odd-even/filters", 1.5, ["trained/mnist-odd-even/filters", "less than or equal to 1"]),
+        ("guarantees/deltas", [0.3, 1.0], ["guarantees/deltas/1", "less than 1"]),
         ("singlestep/scales/laptop/depths", [2, 3], ["singlestep/scales/laptop", "depths must contain 1"]),
     ],
 )
@@ -88,6 +93,23 @@ def test_a_missing_key_is_named(values: dict[str, Any]) -> None:
     del values["singlestep"]["scales"]["paper"]["inputs"]
     with pytest.raises(Mistake, match=r"singlestep/scales/paper/inputs: this key is missing"):
         validate(values)
+
+
+def test_networks_are_trained_on_data_sets_that_there_are(values: dict[str, Any]) -> None:
+    trained = values["guarantees"]["scales"]["smoke"]["trained"]
+    trained["mnist-3-8"] = trained["mnist-odd-even"]
+    with pytest.raises(Mistake) as caught:
+        validate(values)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "guarantees/scales/smoke/trained: there is no data set 'mnist-3-8'" in message
+    assert "name one of mnist-0-1, mnist-odd-even, cifar10-groups" in message
+
+
+def test_laptop_has_every_published_side_of_random_residual_networks(values: dict[str, Any]) -> None:
+    scales = values["guarantees"]["scales"]
+    assert scales["laptop"]["sides"] == scales["paper"]["sides"] == list(range(12, 61, 4))
+    assert scales["laptop"]["supplement_sides"] == scales["paper"]["supplement_sides"] == list(range(16, 57, 8))
 
 
 def test_the_conda_environment_has_the_locked_versions() -> None:

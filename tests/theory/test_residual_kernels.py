@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
+from onestep.errors import Mistake
 from onestep.networks.residual import ARCHITECTURES, Architecture, Block, Convolution, Dense, ImageNetwork, Pool
 from onestep.seeds import stream
 from onestep.theory import residual_kernels as kernels
@@ -96,7 +97,7 @@ def test_covariances_are_those_of_the_recursion_over_all_pairs_of_pixels(archite
 
 
 def test_a_periodic_network_whose_poolings_leave_out_pixels_is_refused() -> None:
-    with pytest.raises(ValueError, match="leave out"):
+    with pytest.raises(Mistake, match=r"leave out pixels.*; take a multiple of 2"):
         kernels.variances(ARCHITECTURES["periodic-pooled"], 5, images(1, 5))
 
 

@@ -9,7 +9,7 @@ from ..checkout import Checkout, one_line
 
 pytestmark = pytest.mark.workflow
 
-TARGETS = ["all", "data", "figures", "singlestep", "multilayer", "lazy", "benchmarks", "claims", "html", "results/paper.pdf"]
+TARGETS = ["all", "data", "figures", "singlestep", "multilayer", "lazy", "guarantees", "benchmarks", "claims", "html", "results/paper.pdf"]
 
 
 @pytest.fixture(scope="module")

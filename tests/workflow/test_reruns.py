@@ -18,6 +18,9 @@ MULTILAYER_DEEP = {"multilayer_collapse", "multilayer_scan", "multilayer_limit"}
 LAZY = {"lazy_train", "lazy_attack", "lazy_bracket", "lazy_journey"}
 LAZY_IMAGES = {"lazy_adversarial", "lazy_check", "lazy_ball"}
 LAZY_AFTER = {"lazy_claims", "lazy_figures", "lazy_notebook", "claims"}
+GUARANTEES_TRAINED = {"guarantees_attack", "guarantees_examples"}
+GUARANTEES_RANDOM = {f"guarantees_{name}" for name in ("sample", "search", "rays", "law", "kernels")}
+GUARANTEES_AFTER = {"guarantees_claims", "guarantees_figures", "guarantees_notebook", "claims"}
 MULTILAYER_AFTER = {"multilayer_claims", "multilayer_figures", "multilayer_notebook", "claims"}
 
 
@@ -77,12 +80,40 @@ def test_an_edit_of_the_papers_text_typesets_only(smoke: Smoke) -> None:
 
 def test_an_edit_of_the_image_code_leaves_the_experiments_on_random_inputs_alone(smoke: Smoke) -> None:
     rerun = reruns(smoke, "workflow/src/onestep/data/binary.py", lambda text: text + "\nUNUSED = 1\n")
-    assert rerun.keys() == {"prepare", "data"} | LAZY | LAZY_IMAGES | LAZY_AFTER | PAPER
+    trained = {"guarantees_train"} | GUARANTEES_TRAINED | GUARANTEES_AFTER
+    assert rerun.keys() == {"prepare", "data"} | LAZY | LAZY_IMAGES | LAZY_AFTER | trained | PAPER
 
 
 def test_an_edit_of_the_training_leaves_the_other_papers_alone(smoke: Smoke) -> None:
     rerun = reruns(smoke, "workflow/src/onestep/training/near_init.py", lambda text: text.replace("BLOCK = 128", "BLOCK = 64"))
     assert rerun.keys() == LAZY | LAZY_AFTER | PAPER
+
+
+def test_an_edit_of_the_second_search_searches_again_and_leaves_what_it_checks(smoke: Smoke) -> None:
+    rerun = reruns(smoke, "workflow/src/onestep/attacks/search.py", lambda text: text.replace("DISTURBANCE = 0.5", "DISTURBANCE = 0.4"))
+    assert rerun.keys() == {"guarantees_search"} | GUARANTEES_AFTER | PAPER
+    assert rerun["guarantees_search"] == 1
+
+
+def test_an_edit_of_the_projections_samples_again_whatever_is_attacked_by_them_and_trains_nothing(smoke: Smoke) -> None:
+    rerun = reruns(smoke, "workflow/src/onestep/attacks/projection.py", lambda text: text.replace("PRECISION = 1e-12", "PRECISION = 1e-11"))
+    # The other papers' steps stand beside the smallest distances.
+    others = EXPERIMENTS - {"singlestep_universal"} | AFTER | LAZY | LAZY_AFTER
+    assert rerun.keys() - {"singlestep_universal"} == others | GUARANTEES_RANDOM | GUARANTEES_TRAINED | GUARANTEES_AFTER | PAPER
+    assert rerun["guarantees_sample"] == 2 + 3 * 2 + 2  # architectures and sides
+
+
+def test_other_rays_run_again_alone(smoke: Smoke) -> None:
+    rerun = reruns(smoke, "config.yaml", lambda text: text.replace("ray_networks: 2\n", "ray_networks: 3\n", 1))
+    assert rerun.keys() == {"guarantees_rays"} | GUARANTEES_AFTER | PAPER
+    assert rerun["guarantees_rays"] == 2 + 2
+
+
+def test_one_more_trained_network_is_trained_and_attacked(smoke: Smoke) -> None:
+    data = "mnist-odd-even: {networks: 2, filters: 0.125, images: 100, epochs: 3, until: 0.98, batch: 16, lr: 1.0e-3, networks_per_job: "
+    rerun = reruns(smoke, "config.yaml", lambda text: text.replace(f"{data}2", f"{data}2".replace("networks: 2", "networks: 3"), 1))
+    assert rerun.keys() == {"guarantees_train", "guarantees_attack"} | GUARANTEES_AFTER | PAPER
+    assert (rerun["guarantees_train"], rerun["guarantees_attack"]) == (1, 1)
 
 
 def test_one_more_width_runs_that_width_and_what_follows(smoke: Smoke) -> None:

@@ -36,12 +36,16 @@ def test_everything_that_is_promised_is_there(smoke: Smoke) -> None:
         "notebooks/singlestep.html",
         "notebooks/multilayer.html",
         "notebooks/lazy.html",
+        "notebooks/guarantees.html",
     ):
         copy, original = results / name, results / "smoke" / name
         assert copy.read_bytes() == original.read_bytes()
+    for paper in ("singlestep", "multilayer", "lazy", "guarantees"):
+        for kind in ("records/{}/**/*.parquet", "figures/{}/*.svg", "tables/{}/*.csv", "claims/{}.json"):
+            assert list((results / "smoke").glob(kind.format(paper))), (paper, kind)
     assert (results / "paper.pdf").read_bytes().startswith(b"%PDF")
     ledger = json.loads((results / "claims.json").read_text())
-    assert ledger["claims"]
+    assert {claim["paper"] for claim in ledger["claims"]} == {"singlestep", "multilayer", "lazy", "guarantees"}
     assert {claim["verdict"] for claim in ledger["claims"]} == {"not measured"}  # smoke is too small to judge
 
 

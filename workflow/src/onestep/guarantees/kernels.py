@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from onestep import sampling
+from onestep import memory, sampling
 from onestep.guarantees.experiment import CELL, CHANNELS, NORM, Setting, linear_distance, null
 from onestep.networks.residual import ARCHITECTURES
 from onestep.seeds import stream
@@ -62,6 +62,7 @@ def kernels(architecture: str, sides: Sequence[int], steps: int, seed: int, out:
 
 def law(setting: Setting, norms: Sequence[str], out: Path) -> None:
     """Draws of the first-order law at the first inputs of the first network: as many draws as there are networks."""
+    memory.require(10 * setting.dim * setting.inputs, f"{setting.architecture}, side {setting.side}")
     x = setting.images(0).double()
     draw = stream(setting.seed, "guarantees", "law", setting.architecture, setting.side)
     parts = []

@@ -33,6 +33,7 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional
 
+from onestep.errors import Mistake
 from onestep.networks.residual import Architecture, Convolution, Dense, Pool, pad, pools, stride
 
 POINTS = 12
@@ -213,9 +214,12 @@ def _dense(moments: Moments) -> Moments:
 
 def _output(architecture: Architecture, images: Tensor, slope: Tensor) -> Moments:
     """Of f, for images [1 or 2, B, side, side, C] and the slopes [B, side, side] to begin with."""
-    layers, periodic = architecture.layers, architecture.periodic
-    if periodic and images.shape[2] % (2**architecture.poolings * math.prod(map(stride, layers))):
-        raise ValueError("neighbours are looked up around the image: no kernel of a periodic network whose poolings leave out pixels")
+    layers, periodic, side = architecture.layers, architecture.periodic, images.shape[2]
+    architecture.flattened_side(side)  # refuses images of which nothing would be left
+    whole = 2**architecture.poolings * math.prod(map(stride, layers))
+    if periodic and side % whole:
+        # Neighbours are looked up around the image.
+        raise Mistake(f"side {side}: the poolings of this periodic network leave out pixels: no kernel; take a multiple of {whole}")
     radius = 0
     for layer in reversed(layers):
         radius = stride(layer) * (2 * radius + 1 if pools(layer) else radius)
