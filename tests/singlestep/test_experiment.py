@@ -83,6 +83,36 @@ def test_records_are_the_same_bytes_however_the_networks_are_split(tmp_path: Pat
         assert whole.loc[whole["input_dim"] == 60, column].reset_index(drop=True).equals(alone[column])
 
 
+@pytest.mark.parametrize("name", ["sample", "universal", "fixed", "variants", "hessian"])
+def test_on_a_gpu_that_holds_few_networks_the_records_are_the_same_to_rounding(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of 64 networks, of which networks 60 to 139 are wanted; the GPU is full at 11."""
+    run = {
+        "sample": lambda out: experiment.sample(2, 30, [10, 20], 60, 80, 2, 5, 20.0, "cpu", out),
+        "universal": lambda out: experiment.universal(30, [10, 20], 60, 80, 2, REACH, 5, 20.0, "cpu", out),
+        "fixed": lambda out: experiment.fixed(30, [10, 20], 60, 80, 2, COEFFICIENTS, 5, "cpu", out),
+        "variants": lambda out: experiment.variants("gelu", 30, [10, 20], 60, 80, 2, 5, 20.0, "cpu", out),
+        "hessian": lambda out: experiment.hessian("gelu", [2], [10, 20], 60, 80, 5, "cpu", out),
+    }[name]
+    run(tmp_path / "whole.parquet")
+    forward, sizes = RandomNetwork.forward, []
+
+    def full(self: RandomNetwork, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        if len(x) > 10:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        sizes.append(len(x))
+        return forward(self, x)
+
+    monkeypatch.setattr(RandomNetwork, "forward", full)
+    run(tmp_path / "halves.parquet")
+    assert max(sizes) == 8
+    whole, halves = (records.read([tmp_path / f"{part}.parquet"]) for part in ("whole", "halves"))
+    pd.testing.assert_frame_equal(whole, halves, rtol=1e-9)
+    rays = [read_certificate(tmp_path / f"{part}.parquet").get("rays") for part in ("whole", "halves")]
+    assert rays[0] == rays[1]
+
+
 def test_the_first_inputs_do_not_depend_on_how_many_there_are(tmp_path: Path) -> None:
     for name, inputs in (("two", 2), ("five", 5)):
         experiment.sample(1, 30, [20], 0, 10, inputs, 5, 20.0, "cpu", tmp_path / f"{name}.parquet")

@@ -147,6 +147,10 @@ def test_a_machine_without_slurm_is_told_in_one_line(checkout: Checkout, tmp_pat
     assert not list((checkout.folder / ".snakemake/locks").glob("*"))
 
 
+def test_a_gpu_asked_for_without_a_partition_for_gpus_is_told_in_one_line(checkout: Checkout) -> None:
+    one_line(checkout.run("snakemake", *PROFILE, "--config", "scale=smoke", "device=cuda"), "device: cuda", "names no gpu_partition")
+
+
 def test_an_unknown_partition_is_told_in_one_line(checkout: Checkout, tmp_path: Path) -> None:
     path = path_with(tmp_path, sbatch="exit 1", squeue="exit 1", sinfo="printf 'long\\nshort\\n'")
     one_line(checkout.run("snakemake", *PROFILE, "--config", "scale=smoke", PATH=path), "no partition 'normal'", "long, short")

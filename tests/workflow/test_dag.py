@@ -1,5 +1,7 @@
 """The graph before anything runs: every target at every scale, the GPU hint, and mistakes that stop it in one line."""
 
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -71,6 +73,20 @@ def test_where_there_is_a_gpu_its_jobs_run_one_at_a_time(tmp_path: Path) -> None
     assert "Execute 2 jobs" in together.text
     assert "Execute 2 jobs" not in alone.text
     assert alone.text.count("Execute 1 jobs") == 2
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there is a GPU")
+def test_a_gpu_asked_for_where_there_is_none_stops_before_any_job(checkout: Checkout) -> None:
+    one_line(checkout.run("snakemake", "--cores", "1", "data", "--config", "scale=smoke", "device=cuda"), "device: cuda", "use auto or cpu")
+
+
+def test_networks_that_are_never_formed_stay_on_the_cpu(checkout: Checkout) -> None:
+    """A job without a claim to a GPU would else lease one."""
+    files = [f"results/laptop/records/singlestep/sample/depth-2/width-{width}/from-0.parquet" for width in (1000, 10_000)]
+    done = checkout.run("snakemake", "-n", "-p", *files, "--config", "scale=laptop", "device=cuda:1")
+    assert done.code == 0, done.text
+    devices = {int(width): device for width, device in re.findall(r"--width (\d+) .*--device (\S+)", done.text)}
+    assert devices == {1000: "cuda:1", 10_000: "cpu"}
 
 
 @pytest.mark.parametrize(

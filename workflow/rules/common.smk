@@ -74,14 +74,25 @@ def setting(path):
     return functools.reduce(operator.getitem, path.split("/"), config)
 
 
-def gpu_hint(wildcards):
-    """1 where there is a GPU that the configuration lets the job use, so that the profile's `gpu=1` lets one such job run at a time; else 0.
+# On a cluster it is the profile that knows of GPUs.
+GPUS = bool(CLUSTER.get("gpu_partition") if CLUSTER else shutil.which("nvidia-smi"))
 
-    Networks of width 10,000 and more are never formed, and stay on the CPU. On a cluster it is the profile that knows of GPUs.
-    """
-    wide = int(wildcards.get("width", 0)) >= 10_000
-    there = CLUSTER.get("gpu_partition") if CLUSTER else shutil.which("nvidia-smi")
-    return int(not wide and config["device"] != "cpu" and bool(there))
+
+def check_gpu():
+    """A GPU asked for where there is none is one line before any job; each job would say it on its own."""
+    if config["device"].startswith("cuda") and not GPUS:
+        why = "profiles/slurm/profile.yaml names no gpu_partition" if CLUSTER else "this machine has no nvidia-smi"
+        raise Mistake(f"device: {config['device']} asks for a GPU, and {why}; use auto or cpu")
+
+
+def device(wildcards):
+    """Where a job computes: networks of width 10,000 and more are never formed, and stay on the CPU."""
+    return "cpu" if int(wildcards.get("width", 0)) >= 10_000 else config["device"]
+
+
+def gpu_hint(wildcards):
+    """1 where there is a GPU that the job may use, so that the profile's `gpu=1` lets one such job run at a time; else 0."""
+    return int(GPUS and device(wildcards) != "cpu")
 
 
 def minutes(seconds):
@@ -251,12 +262,13 @@ class RemainingTime(logging.Handler):
 
 
 onstart:
-    if workflow.executor_plugin.name == "slurm":
-        try:
+    try:
+        check_gpu()
+        if workflow.executor_plugin.name == "slurm":
             check_slurm()
-        except Mistake as mistake:
-            workflow.persistence.unlock()
-            stop(mistake)
+    except Mistake as mistake:
+        workflow.persistence.unlock()
+        stop(mistake)
     remaining = RemainingTime(list(workflow.dag.needrun_jobs()), max(1, min(workflow.cores or 1, 64)))
     remaining.say()
     logger.addHandler(remaining)

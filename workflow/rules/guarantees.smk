@@ -51,7 +51,7 @@ rule guarantees_sample:
         # Params, not wildcards, make the key under which the cache finds a result.
         cell=guarantees_cell,
         seed=setting("seed"),
-        device=setting("device"),
+        device=device,
         code=code("onestep.guarantees.experiment"),
     message:
         "Looking for the nearest boundary of random networks ({wildcards.architecture}), side {wildcards.side}, from network {wildcards.first}."
@@ -78,7 +78,7 @@ rule guarantees_search:
     params:
         cell=lambda wildcards: guarantees_cell(wildcards, "search"),
         seed=setting("seed"),
-        device=setting("device"),
+        device=device,
         code=code("onestep.guarantees.second"),
     message:
         "Searching again from the points that were found, side {wildcards.side}, from network {wildcards.first}."
@@ -106,7 +106,7 @@ rule guarantees_rays:
         cell=lambda wildcards: guarantees_cell(wildcards, "rays"),
         cap=setting("guarantees/ray_cap"),
         seed=setting("seed"),
-        device=setting("device"),
+        device=device,
         code=code("onestep.guarantees.rays"),
     message:
         "Following random directions of random networks ({wildcards.architecture}), side {wildcards.side}."
@@ -192,7 +192,7 @@ rule guarantees_train:
         network=lambda wildcards: int(wildcards.network),
         how=guarantees_training,
         seed=setting("seed"),
-        device=setting("device"),
+        device=device,
         code=code("onestep.guarantees.models"),
     message:
         "Training residual network {wildcards.network} on {wildcards.dataset}."
@@ -222,7 +222,7 @@ rule guarantees_attack:
         seconds=guarantees_attack_seconds,
     params:
         inputs=lambda wildcards: setting(f"{GUARANTEES}/trained/{wildcards.dataset}/inputs"),
-        device=setting("device"),
+        device=device,
         code=code("onestep.guarantees.trained"),
     message:
         "Looking for the nearest boundary of networks trained on {wildcards.dataset}, from network {wildcards.first}."
@@ -251,7 +251,7 @@ rule guarantees_examples:
         seconds=6,
     params:
         inputs=setting(f"{GUARANTEES}/example_images"),
-        device=setting("device"),
+        device=device,
         code=code("onestep.guarantees.trained"),
     message:
         "Making adversarial examples to look at ({wildcards.dataset})."

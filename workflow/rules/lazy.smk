@@ -172,7 +172,7 @@ rule lazy_adversarial:
     resources:
         mem_mb=2000,
         runtime=lambda wildcards: minutes(lazy_panel_seconds(wildcards)),
-        gpu=0,
+        gpu=gpu_hint,
         seconds=lazy_panel_seconds,
     params:
         dataset=setting("lazy/dataset"),
@@ -185,12 +185,14 @@ rule lazy_adversarial:
         # The first run is the sample.
         checked=lambda wildcards: setting(f"{LAZY}/adversarial/checked") if wildcards.run == "0" else 0,
         seed=setting("seed"),
+        device=device,
         code=code("onestep.lazy.adversarial"),
     message:
         "Training against attacks at width {wildcards.width}, side {wildcards.side}, run {wildcards.run} ({wildcards.protocol})."
     shell:
         "onestep lazy adversarial --dataset {params.dataset} --images {input.images} {params.network} {params.how} {params.cells}"
-        " {params.attacks} --lr {params.lr} --checked {params.checked} --seed {params.seed} --out {output.records} > {log} 2>&1"
+        " {params.attacks} --lr {params.lr} --checked {params.checked} --seed {params.seed} --device {params.device} --out {output.records}"
+        " > {log} 2>&1"
 
 
 rule lazy_check:
@@ -207,7 +209,7 @@ rule lazy_check:
     resources:
         mem_mb=2000,
         runtime=lambda wildcards: minutes(10 * lazy_panel_seconds(wildcards)),
-        gpu=0,
+        gpu=gpu_hint,
         seconds=lambda wildcards: 4 * lazy_panel_seconds(wildcards),
     params:
         dataset=setting("lazy/dataset"),
@@ -216,12 +218,13 @@ rule lazy_check:
         attacks=lazy_attacks,
         lr=setting("lazy/adversarial/lr"),
         seed=setting("seed"),
+        device=device,
         code=code("onestep.lazy.adversarial"),
     message:
         "Training against the published attack at width {wildcards.width}, side {wildcards.side}, run {wildcards.run}."
     shell:
         "onestep lazy check --dataset {params.dataset} --images {input.images} {params.network} {params.cells} {params.attacks}"
-        " --lr {params.lr} --seed {params.seed} --out {output.records} > {log} 2>&1"
+        " --lr {params.lr} --seed {params.seed} --device {params.device} --out {output.records} > {log} 2>&1"
 
 
 rule lazy_ball:

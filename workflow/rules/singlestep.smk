@@ -74,7 +74,7 @@ rule singlestep_sample:
         inputs=inputs_of,
         seed=setting("seed"),
         cap=setting("singlestep/step_cap"),
-        device=setting("device"),
+        device=device,
         code=code("onestep.singlestep.experiment"),
     message:
         "Sampling {params.networks} networks of depth {wildcards.depth} and width {wildcards.width}"
@@ -108,7 +108,7 @@ rule singlestep_universal:
         reach=setting("singlestep/universal_reach"),
         seed=setting("seed"),
         cap=setting("singlestep/step_cap"),
-        device=setting("device"),
+        device=device,
         code=code("onestep.singlestep.experiment"),
     message:
         "Trying one direction for all inputs on {params.networks} two-layer networks of width {wildcards.width}."
@@ -140,7 +140,7 @@ rule singlestep_fixed:
         networks=networks_in_part,
         coefficients=setting("singlestep/fixed_steps"),
         seed=setting("seed"),
-        device=setting("device"),
+        device=device,
         code=code("onestep.singlestep.experiment"),
     message:
         "Taking the theorems' own step on {params.networks} two-layer {wildcards.activation} networks of width {wildcards.width}."
@@ -174,7 +174,7 @@ rule singlestep_variants:
         inputs=inputs_of,
         seed=setting("seed"),
         cap=setting("singlestep/step_cap"),
-        device=setting("device"),
+        device=device,
         code=code("onestep.singlestep.experiment"),
     message:
         "Sampling {params.networks} two-layer networks of width {wildcards.width} with {wildcards.variant}."
@@ -204,7 +204,7 @@ rule singlestep_hessian:
         input_dims=setting(f"{SINGLESTEP}/hessian_dims"),
         networks=setting(f"{SINGLESTEP}/hessian_networks"),
         seed=setting("seed"),
-        device=setting("device"),
+        device=device,
         code=code("onestep.singlestep.experiment"),
     message:
         "Measuring the Hessians of {params.networks} {wildcards.activation} networks at each of {params.input_dims} input dimensions."

@@ -1,11 +1,8 @@
 """Options that commands have in common, and what their values may be."""
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from onestep.errors import Mistake
 
 
 def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
@@ -47,24 +44,14 @@ def probability(text: str) -> float:
     return value
 
 
-def chosen_device(name: str) -> str:
-    """The device to compute on; `auto` is the first GPU where there is one."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if re.fullmatch(r"cuda(:\d+)?", name):
-        wanted = int(name.partition(":")[2] or 0)
-        if wanted >= torch.cuda.device_count():
-            raise Mistake(f"--device {name}: this machine has {torch.cuda.device_count()} such GPUs; use --device auto or cpu")
-    elif name != "cpu":
-        raise Mistake(f"--device {name}: no such device; use auto, cpu, cuda or cuda:N")
-    return name
-
-
 def out(parser: argparse.ArgumentParser, what: str) -> None:
     """Where the result goes."""
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=what)
+
+
+def device(parser: argparse.ArgumentParser) -> None:
+    """Where it is computed, as `onestep.devices` understands it."""
+    parser.add_argument("--device", default="auto", help="auto (default): a free GPU, or the CPU where there is none; cpu, cuda or cuda:N")
 
 
 def networks(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +67,7 @@ def sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input-dim", type=whole_number(1), required=True, nargs="+", help="input dimensions d")
     networks(parser)
     parser.add_argument("--inputs", type=whole_number(1), required=True, help="inputs for each network")
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    device(parser)
     out(parser, "the record file (.parquet)")
 
 

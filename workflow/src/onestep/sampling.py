@@ -4,17 +4,20 @@ The size and place of a block depend on its cell alone: however a cell is split 
 and the records are the same bytes.
 """
 
+import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from onestep import memory, records
+from onestep.errors import Mistake
 from onestep.provenance import certificate
 
 COLUMNS = {
@@ -43,7 +46,38 @@ def blocks(numbers: float, first: int, networks: int) -> Iterator[tuple[range, s
     """The blocks that hold the networks first .. first + networks - 1, and which of each block's networks are among them."""
     size = block_size(numbers)
     for start in range(first - first % size, first + networks, size):
-        yield range(start, start + size), slice(max(first - start, 0), min(first + networks - start, size))
+        block = range(start, start + size)
+        yield block, wanted(block, first, networks)
+
+
+def wanted(block: range, first: int, networks: int) -> slice:
+    """Which networks of a block are among first .. first + networks - 1."""
+    start = max(first - block.start, 0)
+    return slice(start, max(start, min(first + networks - block.start, len(block))))
+
+
+def halving(measure: Callable[[range], list[pd.DataFrame]], items: range) -> list[pd.DataFrame]:
+    """The tables that `measure` makes of all items together; where they do not fit on the GPU, of their halves, joined: down to one item.
+
+    The items' random streams are their own, so the halves are the same networks and inputs, their numbers equal to rounding. On the CPU,
+    whose records are the same bytes everywhere, a lack of memory stays an error.
+    """
+    try:
+        return measure(items)
+    except RuntimeError as error:
+        # torch's allocator, the driver, and libraries that ask the driver themselves: cuBLAS, cuDNN, cuSOLVER.
+        lacking = isinstance(error, torch.OutOfMemoryError) or re.search("CUDA error: out of memory|_STATUS_ALLOC_FAILED", str(error))
+        if not lacking:
+            raise
+        reason = str(error).splitlines()[0]
+    # Behind the handler: until then the error holds what `measure` had allocated.
+    torch.cuda.empty_cache()
+    if len(items) == 1:
+        raise Mistake(f"not enough memory on the GPU even for one network or input at a time ({reason}); use --device cpu")
+    print(f"not enough memory on the GPU for {len(items)} at a time: going on with halves of them", file=sys.stderr, flush=True)
+    middle = len(items) // 2
+    halves = [halving(measure, half) for half in (items[:middle], items[middle:])]
+    return [pd.concat(tables, ignore_index=True) for tables in zip(*halves, strict=True)]
 
 
 def require_memory(numbers: float, what: str) -> None:

@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from onestep.devices import chosen_device
 from onestep.guarantees.training_commands import training
-from onestep.options import chosen_device, drawing, evidence, judging, out, positive, probability, record_files, whole_number
+from onestep.options import device, drawing, evidence, judging, out, positive, probability, record_files, whole_number
 
 EXPERIMENTS = ("sample", "search", "rays", "law", "kernels", "attack", "examples")
 ARCHITECTURES = ("resnet", "lenet", "convolutional", "fully-connected", "periodic", "periodic-pooled")
@@ -28,11 +29,7 @@ def _attack(parser: argparse.ArgumentParser, default: str) -> None:
     """In which norms, how, and where."""
     parser.add_argument("--norm", choices=NORMS, nargs="+", required=True, help="norms of the perturbations")
     parser.add_argument("--effort", choices=EFFORTS, default=default, help=f"how long the search goes on (default {default})")
-    _device(parser)
-
-
-def _device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    device(parser)
 
 
 def _setting(o: argparse.Namespace) -> Any:
@@ -63,7 +60,7 @@ def _random(verbs: Any) -> None:
     verb = verbs.add_parser("rays", help="the first sign change of random networks along a random direction")
     _cell(verb)
     verb.add_argument("--cap", type=positive, default=1.0, help="how far it is looked for, in units of ||x|| (default 1)")
-    _device(verb)
+    device(verb)
 
     def rays(o: argparse.Namespace) -> None:
         from onestep.guarantees.rays import rays
@@ -105,7 +102,7 @@ def _trained(verbs: Any) -> None:
     verb.add_argument("--images", type=Path, required=True, metavar="FILE", help="the images that they were trained on")
     verb.add_argument("--inputs", type=whole_number(1), required=True, help="images of each kind (random, training, test) for each network")
     verb.add_argument("--effort", choices=EFFORTS, default="fast", help="how long the search goes on (default fast)")
-    _device(verb)
+    device(verb)
     out(verb, "the record file (.parquet)")
 
     def attack(o: argparse.Namespace) -> None:
@@ -119,7 +116,7 @@ def _trained(verbs: Any) -> None:
     verb.add_argument("--model", type=Path, required=True, metavar="FILE", help="what `guarantees train` made")
     verb.add_argument("--images", type=Path, required=True, metavar="FILE", help="the images that it was trained on")
     verb.add_argument("--inputs", type=whole_number(1), required=True, help="how many test images")
-    _device(verb)
+    device(verb)
     out(verb, "the record file (.parquet)")
 
     def examples(o: argparse.Namespace) -> None:

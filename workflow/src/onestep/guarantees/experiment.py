@@ -7,8 +7,9 @@ experiments look at the same ones.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,16 @@ SAMPLE_COLUMNS = {
 
 
 @dataclass(frozen=True)
+class Looked:
+    """A network, and those of its inputs that are looked at together."""
+
+    network: int
+    net: ImageNetwork
+    inputs: range
+    x: Tensor  # [len(inputs), n]
+
+
+@dataclass(frozen=True)
 class Setting:
     """Which networks and inputs."""
 
@@ -80,20 +91,23 @@ class Setting:
         draws = [stream(self.seed, "guarantees", "input", self.side, network, index).random(self.dim) for index in range(self.inputs)]
         return torch.tensor(np.stack(draws), dtype=DTYPE)
 
-    def pairs(self, device: str) -> Iterator[tuple[int, ImageNetwork, Tensor]]:
-        """Each network with its inputs, and a word now and then on how far the job is."""
+    def measured(self, device: str, measure: Callable[[Looked], list[pd.DataFrame]]) -> list[pd.DataFrame]:
+        """The tables that `measure` makes of each network and its inputs, and a word now and then on how far the job is."""
         weights = sum(math.prod(shape) for _, shape in shapes(self.layers, self.side, CHANNELS))
         memory.require(3 * weights, f"{self.architecture}, side {self.side}")
-        progress = sampling.Progress(1)
+
+        def looked(network: int, net: ImageNetwork, x: Tensor, inputs: range) -> list[pd.DataFrame]:
+            return measure(Looked(network, net, inputs, x[inputs.start : inputs.stop]))
+
+        progress, parts = sampling.Progress(1), list[pd.DataFrame]()
         progress.cell()
         for network in self.networks:
             progress.say(network - self.networks.start, len(self.networks))
             draw = stream(self.seed, "guarantees", "network", self.architecture, self.side, network)
-            yield (
-                network,
-                ImageNetwork.sample(draw, self.layers, self.side, CHANNELS, dtype=DTYPE, device=device),
-                self.images(network).to(device),
-            )
+            net = ImageNetwork.sample(draw, self.layers, self.side, CHANNELS, dtype=DTYPE, device=device)
+            x = self.images(network).to(device)
+            parts += sampling.halving(partial(looked, network, net, x), range(self.inputs))
+        return parts
 
     def parameters(self, **more: object) -> dict[str, object]:
         """For the certificate."""
@@ -135,21 +149,24 @@ def linear_distance(norm: str, value: Tensor, gradient: Tensor, x: Tensor) -> Te
 
 def sample(setting: Setting, norms: Sequence[str], effort: str, device: str, out: Path) -> None:
     """The smallest perturbations found of each network and input, in each norm."""
-    parts = []
-    for network, net, x in setting.pairs(device):
-        model = Remembered(net)
+
+    def measure(looked: Looked) -> list[pd.DataFrame]:
+        x, tables, model = looked.x, [], Remembered(looked.net)
         value, gradient = model(x)
-        columns = {"value": null(value), "deviation": null(net.deviation(x)), "input_norm": null(x.norm(dim=1))}
+        columns = {"value": null(value), "deviation": null(looked.net.deviation(x)), "input_norm": null(x.norm(dim=1))}
         for norm in norms:
             found = smallest(model, x, NORMS[norm], box=BOX, effort=effort)
             own = {
                 "norm": norm,
-                "network": network,
-                "input": np.arange(setting.inputs),
+                "network": looked.network,
+                "input": np.array(looked.inputs),
                 "distance": null(found.distance),
                 "first_order": null(linear_distance(norm, value, gradient, x)),
                 "gradients": found.gradients.cpu().numpy(),
                 "status": np.array(STATUS)[found.status.cpu().numpy()],
             }
-            parts.append(pd.DataFrame(setting.cell | own | columns))
+            tables.append(pd.DataFrame(setting.cell | own | columns))
+        return tables
+
+    parts = setting.measured(device, measure)
     sampling.write(out, parts, SAMPLE_COLUMNS, __name__, setting.parameters(norms=list(norms), effort=effort), device)

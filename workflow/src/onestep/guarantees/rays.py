@@ -8,7 +8,7 @@ import torch
 
 from onestep import sampling
 from onestep.attacks.scan import first_root
-from onestep.guarantees.experiment import CELL, DTYPE, INPUT, NETWORK, Setting, null
+from onestep.guarantees.experiment import CELL, DTYPE, INPUT, NETWORK, Looked, Setting, null
 from onestep.seeds import stream
 
 COLUMNS = {
@@ -23,18 +23,19 @@ COLUMNS = {
 
 def rays(setting: Setting, cap: float, device: str, out: Path) -> None:
     """The first sign change along a random direction, below `cap` times ||x||, for each network and input."""
-    parts = []
-    for network, net, x in setting.pairs(device):
+
+    def measure(looked: Looked) -> list[pd.DataFrame]:
+        net, x = looked.net, looked.x
         draws = [
-            stream(setting.seed, "guarantees", "direction", setting.side, network, index).standard_normal(setting.dim)
-            for index in range(setting.inputs)
+            stream(setting.seed, "guarantees", "direction", setting.side, looked.network, index).standard_normal(setting.dim)
+            for index in looked.inputs
         ]
         v = torch.tensor(np.stack(draws), dtype=DTYPE, device=device)
         length = cap * x.norm(dim=1)
         root, value = first_root(net, x, v / v.norm(dim=1, keepdim=True), length)
         own = {
-            "network": network,
-            "input": np.arange(setting.inputs),
+            "network": looked.network,
+            "input": np.array(looked.inputs),
             "length": null(root),
             "cap": null(length),
             "value": null(value),
@@ -42,5 +43,7 @@ def rays(setting: Setting, cap: float, device: str, out: Path) -> None:
             "input_norm": null(x.norm(dim=1)),
             "status": np.where(root.isnan().cpu().numpy(), "unswitched", "switched"),
         }
-        parts.append(pd.DataFrame(setting.cell | own))
+        return [pd.DataFrame(setting.cell | own)]
+
+    parts = setting.measured(device, measure)
     sampling.write(out, parts, COLUMNS, __name__, setting.parameters(cap=cap), device)

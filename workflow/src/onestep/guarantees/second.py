@@ -10,7 +10,7 @@ from onestep import sampling
 from onestep.attacks.minimal import STATUS, smallest
 from onestep.attacks.projection import NORMS
 from onestep.attacks.search import closer
-from onestep.guarantees.experiment import BOX, CELL, NETWORK, NORM, SAMPLE_COLUMNS, Setting, null
+from onestep.guarantees.experiment import BOX, CELL, NETWORK, NORM, SAMPLE_COLUMNS, Looked, Setting, null
 from onestep.seeds import stream
 
 COLUMNS = {
@@ -25,18 +25,24 @@ COLUMNS = {
 
 def search(setting: Setting, norms: Sequence[str], effort: str, device: str, out: Path) -> None:
     """The smallest perturbations found, and what a second search of another kind finds from there."""
-    parts = []
-    for network, net, x in setting.pairs(device):
+
+    def measure(looked: Looked) -> list[pd.DataFrame]:
+        net, x, tables = looked.net, looked.x, []
         for norm in norms:
             found = smallest(net, x, NORMS[norm], box=BOX, effort=effort)
-            draw = stream(setting.seed, "guarantees", "search", setting.architecture, setting.side, network, norm)
+            draw = stream(setting.seed, "guarantees", "search", setting.architecture, setting.side, looked.network, norm)
+            # One stream for all inputs of a network: what belongs to those before these is passed over.
+            draw.standard_normal((looked.inputs.start, setting.dim))
             own = {
                 "norm": norm,
-                "network": network,
-                "input": np.arange(setting.inputs),
+                "network": looked.network,
+                "input": np.array(looked.inputs),
                 "distance": null(found.distance),
                 "second": null(closer(net, x, found.points - x, NORMS[norm], BOX, draw)),
                 "status": np.array(STATUS)[found.status.cpu().numpy()],
             }
-            parts.append(pd.DataFrame(setting.cell | own))
+            tables.append(pd.DataFrame(setting.cell | own))
+        return tables
+
+    parts = setting.measured(device, measure)
     sampling.write(out, parts, COLUMNS, __name__, setting.parameters(norms=list(norms), effort=effort), device)

@@ -5,7 +5,9 @@ to change. examples: the perturbations themselves, in the three norms, of a few 
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from onestep.data.sources import TITLES
 from onestep.guarantees import models
 from onestep.guarantees.experiment import BOX
 from onestep.guarantees.models import Facts, Images, Model
+from onestep.networks.residual import ImageNetwork
 
 ATTACK_COLUMNS = {
     "data": "the images, named for people; a stand-in says that it is one",
@@ -73,6 +76,24 @@ def _inputs(model: Model, images: Images, count: int) -> dict[str, tuple[Tensor,
     return inputs
 
 
+def _attacked(net: ImageNetwork, x: Tensor, y: Tensor, effort: str, device: str, inputs: range) -> list[pd.DataFrame]:
+    """The l1 distances of some of the images x [N, d] with labels y [N]."""
+    part = slice(inputs.start, inputs.stop)
+    placed = x[part].to(device)
+    found = smallest(net, placed, NORMS["l1"], box=BOX, effort=effort)
+    with torch.no_grad():
+        value = net.value(placed).cpu()
+    rows = {
+        "input": np.array(inputs),
+        "distance": found.distance.double().cpu().numpy(),
+        "gradients": found.gradients.cpu().numpy(),
+        "value": value.double().numpy(),
+        "correct": (value * y[part] > 0).numpy(),
+        "status": np.array(STATUS)[found.status.cpu().numpy()],
+    }
+    return [pd.DataFrame(rows)]
+
+
 def attack(files: Sequence[Path], images: Path, count: int, effort: str, device: str, out: Path) -> None:
     """The l1 distances of `count` images of each kind, for each trained network and the same one before its training."""
     progress, parts = sampling.Progress(len(files)), []
@@ -81,7 +102,7 @@ def attack(files: Sequence[Path], images: Path, count: int, effort: str, device:
         facts = model.facts
         progress.cell()
         own = models.images(facts.setting, images)
-        about = {
+        about: dict[str, Any] = {
             "data": _title(facts),
             "dataset": facts.setting.dataset,
             "network": facts.setting.network,
@@ -96,20 +117,8 @@ def attack(files: Sequence[Path], images: Path, count: int, effort: str, device:
         for kind, (x, y) in _inputs(model, own, count).items():
             for state, net in (("trained", model.network), ("random", model.start)):
                 progress.say(0, 1, f"{kind} images, {state} networks: network")
-                found = smallest(net, x.to(device), NORMS["l1"], box=BOX, effort=effort)
-                with torch.no_grad():
-                    value = net.value(x.to(device)).cpu()
-                rows = {
-                    "state": state,
-                    "kind": kind,
-                    "input": np.arange(len(x)),
-                    "distance": found.distance.double().cpu().numpy(),
-                    "gradients": found.gradients.cpu().numpy(),
-                    "value": value.double().numpy(),
-                    "correct": (value * y > 0).numpy(),
-                    "status": np.array(STATUS)[found.status.cpu().numpy()],
-                }
-                parts.append(pd.DataFrame(about | rows))
+                (rows,) = sampling.halving(partial(_attacked, net, x, y, effort, device), range(len(x)))
+                parts.append(rows.assign(**about, state=state, kind=kind))
     seed = models.load(files[0]).facts.setting.seed
     sampling.write(out, parts, ATTACK_COLUMNS, __name__, {"images": count, "effort": effort, "seed": seed}, device)
 
@@ -121,24 +130,29 @@ def examples(file: Path, images: Path, count: int, device: str, out: Path) -> No
     own = models.images(facts.setting, images)
     chosen = facts.setting.stream("examples").choice(len(own.test_x), min(count, len(own.test_x)), replace=False)
     x = own.test_x[torch.from_numpy(np.sort(chosen))].to(device)
-    parts = []
-    for norm, p in NORMS.items():
-        found = smallest(model.network, x, p, box=BOX)
+
+    def measure(norm: str, inputs: range) -> list[pd.DataFrame]:
+        part = x[inputs.start : inputs.stop]
+        found = smallest(model.network, part, NORMS[norm], box=BOX)
         with torch.no_grad():
-            value = model.network.value(x)
-        for index in range(len(x)):
+            value = model.network.value(part)
+        tables = []
+        for place, index in enumerate(inputs):
             entries = {
                 "pixel": np.repeat(np.arange(own.side**2), own.channels),
                 "channel": np.tile(np.arange(own.channels), own.side**2),
-                "original": x[index].double().cpu().numpy(),
-                "change": (found.points[index] - x[index]).double().cpu().numpy(),
+                "original": part[place].double().cpu().numpy(),
+                "change": (found.points[place] - part[place]).double().cpu().numpy(),
             }
             about = {"data": _title(facts), "dataset": facts.setting.dataset, "network": facts.setting.network, "input": index}
             found_of = {
                 "norm": norm,
-                "distance": float(found.distance[index]),
-                "value": float(value[index]),
-                "status": STATUS[int(found.status[index])],
+                "distance": float(found.distance[place]),
+                "value": float(value[place]),
+                "status": STATUS[int(found.status[place])],
             }
-            parts.append(pd.DataFrame(about | entries | found_of))
+            tables.append(pd.DataFrame(about | entries | found_of))
+        return [pd.concat(tables)]
+
+    parts = [table for norm in NORMS for table in sampling.halving(partial(measure, norm), range(len(x)))]
     sampling.write(out, parts, EXAMPLE_COLUMNS, __name__, {"images": count, "seed": facts.setting.seed}, device)

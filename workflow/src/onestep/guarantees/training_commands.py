@@ -5,8 +5,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from onestep.devices import chosen_device
 from onestep.errors import Mistake
-from onestep.options import chosen_device, not_negative, out, positive, probability, whole_number
+from onestep.options import device, not_negative, out, positive, probability, whole_number
 
 
 def _share(text: str) -> float:
@@ -43,7 +44,7 @@ def training(verbs: Any) -> None:
     verb.add_argument("--penalty", type=not_negative, default=1e-4, help="on the sum of the squares of all kernels (default 1e-4)")
     verb.add_argument("--least", type=_least, default=0.53, help="share right after an epoch, below which another is drawn (default 0.53)")
     verb.add_argument("--seed", type=whole_number(0), required=True, help="root of all random streams")
-    verb.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    device(verb)
     out(verb, "the network (.safetensors)")
 
     def run(o: argparse.Namespace) -> None:

@@ -57,15 +57,19 @@ class Attacks:
 class Experiment:
     """The trainings of one network: a start, its images, and how they are attacked."""
 
-    def __init__(self, setting: Setting, attacks: Attacks, file: Path) -> None:
+    def __init__(self, setting: Setting, attacks: Attacks, file: Path, device: str = "cpu") -> None:
         x = starts.images(setting, file)
         channels = x.train_x.shape[1] - (setting.bias != "none")
         weights, signs, output_bias = starts.start(setting, channels // setting.side**2)
         memory.require(8 * weights.size + 2 * x.train_x.size, f"width {setting.width:,}, side {setting.side}")
-        self.setting, self.attacks, self.title = setting, attacks, title(x.info)
-        self.start = TwoLayer(torch.from_numpy(weights), torch.from_numpy(signs), output_bias, setting.bias != "none")
-        self.train_x, self.test_x = torch.from_numpy(x.train_x), torch.from_numpy(x.test_x)
-        self.train_y, self.test_y = (torch.from_numpy(y).float() for y in (x.train_y, x.test_y))
+        self.setting, self.attacks, self.device, self.title = setting, attacks, device, title(x.info)
+
+        def placed(array: np.ndarray) -> Tensor:
+            return torch.from_numpy(array).float().to(device)
+
+        self.start = TwoLayer(placed(weights), placed(signs), output_bias, setting.bias != "none")
+        self.train_x, self.test_x = placed(x.train_x), placed(x.test_x)
+        self.train_y, self.test_y = placed(x.train_y), placed(x.test_y)
 
     @property
     def published(self) -> bool:
@@ -81,8 +85,8 @@ class Experiment:
 
         def order(epoch: int) -> Tensor:
             if self.published:
-                return torch.arange(len(self.train_y))
-            return torch.from_numpy(self.setting.stream("order", epoch).permutation(len(self.train_y)))
+                return torch.arange(len(self.train_y), device=self.device)
+            return torch.from_numpy(self.setting.stream("order", epoch).permutation(len(self.train_y))).to(self.device)
 
         return adversarial.train(
             self.start,
@@ -101,7 +105,7 @@ class Experiment:
         """The test images under attack: of the weights in the ball, or as published of those before they are projected."""
         net = trained.unprojected if self.published else trained.inside
         margins = partial(self._margins, net, budget)
-        margin, attacked = (self.test_y * net.value(self.test_x)).numpy().astype(np.float64), margins(self.attacks.test_steps)
+        margin, attacked = _double(self.test_y * net.value(self.test_x)), margins(self.attacks.test_steps)
         return pd.DataFrame(
             {
                 "panel": panel,
@@ -125,8 +129,12 @@ class Experiment:
         )
 
     def _margins(self, net: TwoLayer, budget: float, steps: int) -> np.ndarray:
-        attacked = self.test_y * net.value(self.attacked(net, self.test_x, self.test_y, budget, steps))
-        return attacked.numpy().astype(np.float64)
+        return _double(self.test_y * net.value(self.attacked(net, self.test_x, self.test_y, budget, steps)))
+
+
+def _double(values: Tensor) -> np.ndarray:
+    """In double precision, on the CPU."""
+    return values.cpu().numpy().astype(np.float64)
 
 
 def _inner(cells: Sequence[tuple[float, float]]) -> range:
@@ -136,7 +144,14 @@ def _inner(cells: Sequence[tuple[float, float]]) -> range:
 
 @torch.inference_mode()
 def robust(
-    setting: Setting, attacks: Attacks, budgets: Sequence[float], radii: Sequence[float], checked: int, file: Path, out: Path
+    setting: Setting,
+    attacks: Attacks,
+    budgets: Sequence[float],
+    radii: Sequence[float],
+    checked: int,
+    file: Path,
+    out: Path,
+    device: str = "cpu",
 ) -> None:
     """Trains for every budget ||delta|| in every ball of radius V, and attacks the test images.
 
@@ -145,25 +160,27 @@ def robust(
     cells = [(budget, radius) for budget in budgets for radius in radii]
     drawn = setting.stream("checked cells").permutation(_inner(cells))[:checked]
     panel = "budgets" if len(radii) == 1 else "radii"
-    experiment, progress, parts = Experiment(setting, attacks, file), sampling.Progress(len(cells)), list[pd.DataFrame]()
+    experiment, progress, parts = Experiment(setting, attacks, file, device), sampling.Progress(len(cells)), list[pd.DataFrame]()
     for index, (budget, radius) in enumerate(cells):
         progress.cell()
         progress.say(0, attacks.epochs, "epoch")
         trained = experiment.train(budget, radius, attacks.training_steps)
         parts.append(experiment.rows(panel, budget, radius, trained, attacks.training_steps, index in drawn))
     parameters = {"setting": vars(setting), "attacks": vars(attacks), "checked": checked, "seed": setting.seed}
-    sampling.write(out, parts, COLUMNS, __name__, parameters)
+    sampling.write(out, parts, COLUMNS, __name__, parameters, device)
 
 
 @torch.inference_mode()
-def check(setting: Setting, attacks: Attacks, budgets: Sequence[float], radii: Sequence[float], file: Path, out: Path) -> None:
+def check(
+    setting: Setting, attacks: Attacks, budgets: Sequence[float], radii: Sequence[float], file: Path, out: Path, device: str = "cpu"
+) -> None:
     """One of these cells, drawn by the run's own stream, trained twice: against the attack of fewer steps and against the published one."""
     cells = [(budget, radius) for budget in budgets for radius in radii]
     budget, radius = cells[setting.stream("checked training").choice(_inner(cells))]
-    experiment = Experiment(setting, attacks, file)
+    experiment = Experiment(setting, attacks, file, device)
     parts = [
         experiment.rows("budgets", budget, radius, experiment.train(budget, radius, steps), steps, True)
         for steps in (attacks.training_steps, REFERENCE_STEPS)
     ]
     parameters = {"setting": vars(setting), "attacks": vars(attacks), "seed": setting.seed}
-    sampling.write(out, parts, COLUMNS, __name__, parameters)
+    sampling.write(out, parts, COLUMNS, __name__, parameters, device)

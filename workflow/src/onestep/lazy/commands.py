@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from onestep.devices import chosen_device
 from onestep.errors import Mistake
-from onestep.options import drawing, evidence, judging, not_negative, out, positive, probability, record_files, whole_number
+from onestep.options import device, drawing, evidence, judging, not_negative, out, positive, probability, record_files, whole_number
 
 EXPERIMENTS = ("attack", "bracket", "journey", "adversarial", "check", "ball")
 _SEED = "root of all random streams, for the certificate"
@@ -133,6 +134,7 @@ def _adversarial(verbs: Any) -> None:
             verb.add_argument(
                 "--checked", type=whole_number(0), default=0, help="on so many cells, drawn, 100 steps are run beside them (default 0)"
             )
+        device(verb)
         out(verb, "the record file (.parquet)")
 
         def run(o: argparse.Namespace) -> None:
@@ -141,11 +143,11 @@ def _adversarial(verbs: Any) -> None:
 
             setting = Setting(o.dataset, o.side, o.width, o.index, o.seed, o.norm == "unit", o.bias, o.protocol)
             attacks = adversarial.Attacks(o.lr, o.epochs, o.patience, o.training_steps, o.test_steps)
-            images = _file(o.images, o.dataset)
+            images, on = _file(o.images, o.dataset), chosen_device(o.device)
             if "checked" in o:
-                adversarial.robust(setting, attacks, o.budget, o.radius, o.checked, images, o.out)
+                adversarial.robust(setting, attacks, o.budget, o.radius, o.checked, images, o.out, on)
             else:
-                adversarial.check(setting, attacks, o.budget, o.radius, images, o.out)
+                adversarial.check(setting, attacks, o.budget, o.radius, images, o.out, on)
 
         verb.set_defaults(run=run)
 

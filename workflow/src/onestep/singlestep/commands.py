@@ -3,8 +3,9 @@
 import argparse
 from typing import Any
 
+from onestep.devices import chosen_device
 from onestep.options import (
-    chosen_device,
+    device,
     drawing,
     evidence,
     judging,
@@ -40,8 +41,8 @@ def add(commands: Any) -> None:
     def sample(o: argparse.Namespace) -> None:
         from onestep.singlestep import experiment
 
-        device = chosen_device(o.device)
-        experiment.sample(o.depth, o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.seed, o.cap, device, o.out, o.matrices)
+        on = chosen_device(o.device)
+        experiment.sample(o.depth, o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.seed, o.cap, on, o.out, o.matrices)
 
     verb.set_defaults(run=sample)
 
@@ -53,8 +54,8 @@ def add(commands: Any) -> None:
     def universal(o: argparse.Namespace) -> None:
         from onestep.singlestep import experiment
 
-        device = chosen_device(o.device)
-        experiment.universal(o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.reach, o.seed, o.cap, device, o.out)
+        on = chosen_device(o.device)
+        experiment.universal(o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.reach, o.seed, o.cap, on, o.out)
 
     verb.set_defaults(run=universal)
 
@@ -66,8 +67,8 @@ def add(commands: Any) -> None:
     def fixed(o: argparse.Namespace) -> None:
         from onestep.singlestep import experiment
 
-        device = chosen_device(o.device)
-        experiment.fixed(o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.coefficients, o.seed, device, o.out, o.activation)
+        on = chosen_device(o.device)
+        experiment.fixed(o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.coefficients, o.seed, on, o.out, o.activation)
 
     verb.set_defaults(run=fixed)
 
@@ -79,8 +80,8 @@ def add(commands: Any) -> None:
     def variants(o: argparse.Namespace) -> None:
         from onestep.singlestep import experiment
 
-        device = chosen_device(o.device)
-        experiment.variants(o.variant, o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.seed, o.cap, device, o.out)
+        on = chosen_device(o.device)
+        experiment.variants(o.variant, o.width, o.input_dim, o.first_network, o.networks, o.inputs, o.seed, o.cap, on, o.out)
 
     verb.set_defaults(run=variants)
 
@@ -89,7 +90,7 @@ def add(commands: Any) -> None:
     verb.add_argument("--input-dim", type=whole_number(1), required=True, nargs="+", help="input dimensions d")
     verb.add_argument("--ratio", type=whole_number(1), required=True, nargs="+", help="widths k, as multiples of d")
     networks(verb)
-    verb.add_argument("--device", default="auto", help="auto (default), cpu, cuda or cuda:N")
+    device(verb)
     out(verb, "the record file (.parquet)")
 
     def hessian(o: argparse.Namespace) -> None:

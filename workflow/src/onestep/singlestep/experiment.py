@@ -8,8 +8,9 @@ Networks (W, a) and inputs x with ||x|| = sqrt(d) are drawn from streams named b
 experiments look at the same networks where these are dense; those whose matrices are never formed are others for each question.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,37 +102,51 @@ class _Block:
     cell: tuple[str | int, ...]  # what the streams of its networks are named by
 
 
-def _sampled(
-    shapes: Sequence[Shape],
-    first: int,
-    networks: int,
-    inputs: int,
-    seed: int,
-    device: str,
-    kind: Kind = "auto",
-    axes: int | None = None,
-    precise: bool = False,
-) -> Iterator[_Block]:
-    """Every block of every cell.
+@dataclass(frozen=True)
+class _Sampling:
+    """Which networks are sampled, and how they are held."""
 
-    `axes`: how many directions of the input space the experiment meets; 2 an input where not given. `precise`: in double
-    precision at every width.
-    """
+    first: int
+    networks: int
+    inputs: int
+    seed: int
+    device: str
+    kind: Kind = "auto"
+    axes: int | None = None  # how many directions of the input space the experiment meets; 2 an input where not given
+    precise: bool = False  # in double precision at every width
+
+    def numbers(self, shape: Shape) -> int:
+        """About how many numbers one network keeps in memory."""
+        return numbers_held(shape, self.inputs, self.kind)
+
+    def block(self, shape: Shape, networks: range) -> _Block:
+        """These networks and their inputs, drawn."""
+        width = max(shape.widths, default=shape.dim)
+        dtype = torch.float32 if width >= SINGLE_PRECISION_WIDTH and not self.precise else torch.float64
+        device = "cpu" if any(never_formed(shape, self.inputs, self.kind)) else self.device
+        cell = ("singlestep", len(shape.widths), shape.widths[0] if shape.widths else 0, shape.dim)
+        generators = [stream(self.seed, *cell, "network", i) for i in networks]
+        room = self.axes or 2 * self.inputs
+        nets = RandomNetwork.sample(generators, shape, kind=self.kind, inputs=self.inputs, room=room, dtype=dtype, device=device)
+        x = nets.inputs([stream(self.seed, *cell, "inputs", i) for i in networks], self.inputs)
+        return _Block(networks, sampling.wanted(networks, self.first, self.networks), nets, x, cell)
+
+
+def _measured(shapes: Sequence[Shape], how: _Sampling, measure: Callable[[_Block], list[pd.DataFrame]]) -> list[pd.DataFrame]:
+    """The tables that `measure` makes of every block of every cell."""
     for shape in shapes:
-        sampling.require_memory(numbers_held(shape, inputs, kind), str(shape))
-    progress = sampling.Progress(len(shapes))
+        sampling.require_memory(how.numbers(shape), str(shape))
+
+    def drawn(shape: Shape, networks: range) -> list[pd.DataFrame]:
+        return measure(how.block(shape, networks))
+
+    progress, parts = sampling.Progress(len(shapes)), list[pd.DataFrame]()
     for shape in shapes:
         progress.cell()
-        width = max(shape.widths, default=shape.dim)
-        dtype = torch.float32 if width >= SINGLE_PRECISION_WIDTH and not precise else torch.float64
-        on = "cpu" if any(never_formed(shape, inputs, kind)) else device
-        for block, wanted in sampling.blocks(numbers_held(shape, inputs, kind), first, networks):
-            progress.say(block.start + wanted.start - first, networks)
-            cell = ("singlestep", len(shape.widths), shape.widths[0] if shape.widths else 0, shape.dim)
-            generators = [stream(seed, *cell, "network", i) for i in block]
-            nets = RandomNetwork.sample(generators, shape, kind=kind, inputs=inputs, room=axes or 2 * inputs, dtype=dtype, device=on)
-            x = nets.inputs([stream(seed, *cell, "inputs", i) for i in block], inputs)
-            yield _Block(block, wanted, nets, x, cell)
+        for block, wanted in sampling.blocks(how.numbers(shape), how.first, how.networks):
+            progress.say(block.start + wanted.start - how.first, how.networks)
+            parts += sampling.halving(partial(drawn, shape), block)
+    return parts
 
 
 def _at(block: _Block) -> tuple[Tensor, Tensor, Origin]:
@@ -163,15 +178,15 @@ def sample(
 ) -> None:
     """Figures 1 and 2: the smallest step along the gradient that changes the sign, at both hidden scales from one run."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
-    parts, rays = [], Rays()
-    shapes = [Shape(dim, (width,) * depth) for dim in input_dims]
-    for block in _sampled(shapes, first, networks, inputs, seed, device, kind):
+    rays = Rays()
+
+    def measure(block: _Block) -> list[pd.DataFrame]:
         value, gradient, origin = _at(block)
         norm = gradient.norm(dim=-1)
         # At unit scale value and gradient shrink by the same factor, so eta grows by it and the perturbation is the same:
         # the search at He scale sees every step below the cap at either scale.
         roots = first_sign_change(block.nets, block.x, origin, gradient, norm**2, cap)
-        rays.count(block.nets, block.wanted, roots)
+        tables = []
         for scale, factor in (("he", 1.0), ("unit", unit_factor(depth))):
             step = roots.t / factor
             step = torch.where(step < cap, step, torch.nan)
@@ -183,7 +198,12 @@ def sample(
                 "perturbation_norm": step * norm * factor,
                 "status": words(torch.where(roots.status == SWITCHED, (step < cap).long(), roots.status)),
             }
-            parts.append(_rows(block, columns))
+            tables.append(_rows(block, columns))
+        rays.count(block.nets, block.wanted, roots)
+        return tables
+
+    shapes = [Shape(dim, (width,) * depth) for dim in input_dims]
+    parts = _measured(shapes, _Sampling(first, networks, inputs, seed, device, kind), measure)
     sampling.write(out, parts, SAMPLE_COLUMNS, __name__, parameters, device, rays.certified)
 
 
@@ -212,12 +232,12 @@ def variants(
 ) -> None:
     """Footnote 2, the bias unit of Section 1, Theorem 1's smooth activations: the smallest step as in `sample`."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
-    parts, rays = [], Rays()
-    for block in _sampled([Shape(dim, (width,), **VARIANTS[variant]) for dim in input_dims], first, networks, inputs, seed, device):
+    rays = Rays()
+
+    def measure(block: _Block) -> list[pd.DataFrame]:
         value, gradient, origin = _at(block)
         norm = gradient.norm(dim=-1)
         roots = first_sign_change(block.nets, block.x, origin, gradient, norm**2, cap)
-        rays.count(block.nets, block.wanted, roots)
         columns = {
             "variant": variant,
             "value": value,
@@ -226,7 +246,12 @@ def variants(
             "perturbation_norm": roots.t * norm,
             "status": words(roots.status),
         }
-        parts.append(_rows(block, columns))
+        table = _rows(block, columns)
+        rays.count(block.nets, block.wanted, roots)
+        return [table]
+
+    shapes = [Shape(dim, (width,), **VARIANTS[variant]) for dim in input_dims]
+    parts = _measured(shapes, _Sampling(first, networks, inputs, seed, device), measure)
     sampling.write(out, parts, VARIANT_COLUMNS, __name__, parameters, device, rays.certified)
 
 
@@ -245,14 +270,13 @@ def universal(
 ) -> None:
     """Section 1.1: one direction, +-sum a_l w_l, for all inputs of a two-layer network."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
-    parts, rays = [], Rays()
-    shapes = [Shape(dim, (width,)) for dim in input_dims]
-    for block in _sampled(shapes, first, networks, inputs, seed, device, axes=2 * inputs + 1):
+    rays = Rays()
+
+    def measure(block: _Block) -> list[pd.DataFrame]:
         nets, x = block.nets, block.x
         value, gradient, origin = _at(block)
         direction = nets.layers[0].transposed_times(nets.output[:, None, :])  # [B, 1, m]
         roots = first_sign_change(nets, x, origin, direction, (gradient * direction).sum(-1), cap)
-        rays.count(block.nets, block.wanted, roots)
         length = direction.norm(dim=-1).expand_as(value)
         _, fixed = nets.forward(x - (signs(value) * reach / length)[..., None] * direction)
         columns = {
@@ -264,7 +288,12 @@ def universal(
             "fixed_value": fixed,
             "status": words(roots.status),
         }
-        parts.append(_rows(block, columns))
+        table = _rows(block, columns)
+        rays.count(nets, block.wanted, roots)
+        return [table]
+
+    shapes = [Shape(dim, (width,)) for dim in input_dims]
+    parts = _measured(shapes, _Sampling(first, networks, inputs, seed, device, axes=2 * inputs + 1), measure)
     sampling.write(out, parts, UNIVERSAL_COLUMNS, __name__, parameters, device, rays.certified)
 
 
@@ -283,10 +312,8 @@ def fixed(
 ) -> None:
     """Theorems 1 and 2: the step c / ||grad f||^2, whether it flips the sign, and how far the gradient has changed by then."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
-    parts = []
-    shapes = [Shape(dim, (width,), activation) for dim in input_dims]
-    # How matrices are held is chosen as for one step an input: all of them are asked about together, and cost little more.
-    for block in _sampled(shapes, first, networks, inputs, seed, device, axes=inputs * (3 + 2 * len(coefficients))):
+
+    def measure(block: _Block) -> list[pd.DataFrame]:
         nets, x = block.nets, block.x
         value, gradient = nets.value_and_gradient(x)
         sign, norm = signs(value), gradient.norm(dim=-1)
@@ -299,7 +326,7 @@ def fixed(
             x[:, None] + radius[..., None] * elsewhere[:, None],
         ]
         (stepped, after), (_, beside) = (nets.value_and_gradient(points.flatten(1, 2)) for points in moved)
-        shape = radius.shape
+        shape, tables = radius.shape, []
         for index, coefficient in enumerate(coefficients):
             here = stepped.view(shape)[:, index]
             change, random_change = (at.view(*shape, -1)[:, index].sub(gradient).norm(dim=-1) for at in (after, beside))
@@ -315,7 +342,13 @@ def fixed(
                 "random_gradient_change": random_change,
                 "status": words(torch.where(norm > 0, flipped, DEAD)),
             }
-            parts.append(_rows(block, columns))
+            tables.append(_rows(block, columns))
+        return tables
+
+    shapes = [Shape(dim, (width,), activation) for dim in input_dims]
+    # How matrices are held is chosen as for one step an input: all of them are asked about together, and cost little more.
+    how = _Sampling(first, networks, inputs, seed, device, axes=inputs * (3 + 2 * len(coefficients)))
+    parts = _measured(shapes, how, measure)
     sampling.write(out, parts, FIXED_COLUMNS, __name__, parameters, device)
 
 
@@ -325,9 +358,8 @@ def hessian(
 ) -> None:
     """Theorem 1's smoothness: the norm of W' diag(a psi''(W x)) W / sqrt(k), the Hessian at one input, k = ratio d."""
     parameters = {key: value for key, value in locals().items() if key not in ("out", "device")}
-    parts = []
-    shapes = [Shape(dim, (ratio * dim,), activation) for dim in input_dims for ratio in ratios]
-    for block in _sampled(shapes, first, networks, 1, seed, device, "dense", precise=True):
+
+    def measure(block: _Block) -> list[pd.DataFrame]:
         nets = block.nets
         (preactivation,), value = nets.forward(block.x)
         second = ACTIVATIONS[activation].second_derivative
@@ -342,7 +374,10 @@ def hessian(
             "hessian_norm": eigenvalues.abs().amax(-1, keepdim=True),
             "status": "ok",
         }
-        parts.append(_rows(block, columns))
+        return [_rows(block, columns)]
+
+    shapes = [Shape(dim, (ratio * dim,), activation) for dim in input_dims for ratio in ratios]
+    parts = _measured(shapes, _Sampling(first, networks, 1, seed, device, "dense", precise=True), measure)
     sampling.write(out, parts, HESSIAN_COLUMNS, __name__, parameters, device)
 
 
@@ -350,8 +385,8 @@ def hessian(
 def bracket(width: int, input_dims: Sequence[int], first: int, networks: int, seed: int, cap: float, out: Path) -> None:
     """What the single step loses: beside it the smallest l2 perturbation found, and a certified bound below all of them."""
     parameters = {key: value for key, value in locals().items() if key != "out"}
-    parts = []
-    for block in _sampled([Shape(dim, (width,)) for dim in input_dims], first, networks, 1, seed, "cpu", "dense", precise=True):
+
+    def measure(block: _Block) -> list[pd.DataFrame]:
         nets, x = block.nets, block.x
         value, gradient, origin = _at(block)
         norm = gradient.norm(dim=-1)
@@ -378,7 +413,10 @@ def bracket(width: int, input_dims: Sequence[int], first: int, networks: int, se
             "gradients": gradients,
             "status": words(torch.where(value == 0, 2, failed.long()), ("ok", "failed", "dead")),
         }
-        parts.append(_rows(block, columns))
+        return [_rows(block, columns)]
+
+    shapes = [Shape(dim, (width,)) for dim in input_dims]
+    parts = _measured(shapes, _Sampling(first, networks, 1, seed, "cpu", "dense", precise=True), measure)
     sampling.write(out, parts, BRACKET_COLUMNS, __name__, parameters)
 
 
