@@ -68,6 +68,18 @@ def test_a_module_that_does_not_parse_is_a_one_line_mistake(package: Path) -> No
         digest("onestep.singlestep.experiment")
 
 
+def test_a_locks_digest_is_that_of_its_pins(tmp_path: Path) -> None:
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("numpy==2.4.6\ntorch==2.13.0\n")
+    digest = provenance.pins_digest(lock)
+    lock.write_text("# Why.\ntorch==2.13.0  # the CPU build does as well\n\nnumpy==2.4.6\n")
+    assert provenance.pins_digest(lock) == digest
+    lock.write_text("numpy==2.4.6\ntorch==2.13.1\n")
+    assert provenance.pins_digest(lock) != digest
+    with pytest.raises(Mistake, match="cannot be read"):
+        provenance.pins_digest(tmp_path / "none")
+
+
 def test_a_certificate_says_what_is_needed_to_make_the_artifact_again(tmp_path: Path) -> None:
     source = tmp_path / "input.txt"
     source.write_text("x")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from onestep.provenance import data_digest
 from onestep.records import read
 
 from ..checkout import NOTHING, Checkout, Smoke
@@ -109,24 +108,3 @@ def test_records_are_the_same_on_one_core_and_with_the_work_split_otherwise(smok
     ledgers = [json.loads((folder / "results/smoke/claims/singlestep.json").read_text())["claims"] for folder in both]
     measured = [[(claim["id"], claim["measured"], claim["interval"]) for claim in ledger] for ledger in ledgers]
     assert measured[0] == measured[1]
-
-
-def test_the_cache_gives_another_checkout_the_same_records(smoke: Smoke, tmp_path: Path) -> None:
-    """Every record file has an entry of its own, the second checkout computes none, and both have the first run's data."""
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    files = [
-        f"results/smoke/records/singlestep/sample/depth-{depth}/width-{width}/from-0.parquet" for depth in (1, 2) for width in (10, 100)
-    ]
-    written = []
-    for name in ("one", "two"):
-        checkout = Checkout(tmp_path / name)
-        options = ("--cache", "--config", "scale=smoke")
-        done = checkout.run("snakemake", "--cores", "2", *files, *options, SNAKEMAKE_OUTPUT_CACHE=str(cache))
-        assert done.code == 0, done.text
-        assert len(list(cache.glob("*.parquet"))) == len(files)
-        for file in files:
-            assert data_digest(checkout.folder / file) == data_digest(smoke.checkout.folder / file)
-        written.append({file: file.stat().st_mtime_ns for file in cache.glob("*.parquet")})
-    assert written[0] == written[1]
-    assert all((tmp_path / "two" / file).is_symlink() for file in files)

@@ -17,7 +17,7 @@ def value(step, resource, wildcards):
 
 
 def first(step):
-    """The rule that starts what this one goes on with: both are in one Slurm job."""
+    """The rule that starts what this one goes on with; both are in one Slurm job."""
     return next((first(MADE[str(file)]) for file in step.input if str(file) in MADE), step)
 
 

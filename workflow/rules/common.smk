@@ -1,5 +1,6 @@
 # What all rules share: the checked configuration, code digests, the GPU hint, and how long the rest will take.
 import functools
+import json
 import logging
 import operator
 import os
@@ -16,7 +17,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from onestep.config import validate
 from onestep.data.sources import TITLES, resolve, root_of
 from onestep.errors import Mistake
-from onestep.provenance import code_digest, writable_folder
+from onestep.provenance import code_digest, pins_digest, writable_folder
 
 
 def stop(mistake):
@@ -27,11 +28,22 @@ def stop(mistake):
     os._exit(2)
 
 
+def check_cache():
+    """Whether results can be shared: Snakemake itself would say so of each job, once it has computed it."""
+    if workflow.workflow_settings.cache is not None:
+        folder = os.environ.get("SNAKEMAKE_OUTPUT_CACHE")
+        if not folder:
+            raise Mistake("--cache: $SNAKEMAKE_OUTPUT_CACHE is not set; name the folder that is shared, or leave --cache out")
+        writable_folder(Path(folder), "$SNAKEMAKE_OUTPUT_CACHE: ")
+
+
 try:
     validate(config)
     writable_folder(Path("results"))
     # What was resolved, not what was asked for, is a param of the rules that use it.
     SOURCES = resolve(config["data_source"], config["data_root"])
+    PINS = pins_digest(Path("envs/requirements.lock"))
+    check_cache()
 except Mistake as mistake:
     stop(mistake)
 
@@ -61,9 +73,10 @@ wildcard_constraints:
 
 
 def code(*modules):
-    """Digest of the modules' import closure: as a param it reruns a rule when code that it can see has changed."""
+    """Digests of the modules' import closure and of the pinned versions: as a param they rerun a rule when code that it can see or the
+    environment has changed, and are part of the key under which the cache finds a result."""
     try:
-        return code_digest(*modules)
+        return f"{code_digest(*modules)}-{PINS}"
     except Mistake as mistake:
         stop(mistake)
 
@@ -379,6 +392,12 @@ def lazy_memory(wildcards):
     return 1000 + round(4e-5 * int(wildcards.width) * setting(f"{LAZY}/sides")[-1] ** 2)
 
 
+def lazy_weights(wildcards):
+    """Megabytes of the models: one for each side and C0."""
+    weights = int(wildcards.width) * sum(side**2 + 1 for side in setting(f"{LAZY}/sides"))
+    return max(1, round(4e-6 * weights * len(lazy_radii(wildcards))))
+
+
 GUARANTEES = f"guarantees/scales/{SCALE}"
 THEOREM = ["periodic", "periodic-pooled"]
 SUPPLEMENT = ["lenet", "convolutional", "fully-connected"]
@@ -468,6 +487,11 @@ def guarantees_training_seconds(wildcards):
     # Where training ends once the images are learned that takes a third of the epochs, or less.
     epochs = sizes["epochs"] / 3 if sizes["until"] else sizes["epochs"]
     return round(3 + 0.01 * sizes["filters"] ** 2 * (sizes["images"] or 60_000) * epochs)
+
+
+def guarantees_weights(wildcards):
+    """Megabytes of a model: a million weights at the published width."""
+    return max(1, round(4.4 * setting(f"{GUARANTEES}/trained/{wildcards.dataset}")["filters"] ** 2))
 
 
 def guarantees_attacks():

@@ -184,6 +184,7 @@ rule guarantees_train:
     threads: 1
     resources:
         mem_mb=3000,
+        disk_mb=guarantees_weights,
         runtime=lambda wildcards: minutes(guarantees_training_seconds(wildcards)),
         gpu=gpu_hint,
         seconds=guarantees_training_seconds,
@@ -209,8 +210,7 @@ rule guarantees_attack:
         records=f"{RESULTS}/records/guarantees/attack/{{dataset}}/from-{{first}}.parquet",
     log:
         f"{RESULTS}/logs/guarantees/attack/{{dataset}}/from-{{first}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/guarantees/attack/{{dataset}}/from-{{first}}.tsv"
+    cache: True
     priority: 600
     conda:
         "../../envs/onestep.yaml"
@@ -239,8 +239,7 @@ rule guarantees_examples:
         records=f"{RESULTS}/records/guarantees/examples/{{dataset}}.parquet",
     log:
         f"{RESULTS}/logs/guarantees/examples/{{dataset}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/guarantees/examples/{{dataset}}.tsv"
+    cache: True
     conda:
         "../../envs/onestep.yaml"
     threads: 1

@@ -49,6 +49,7 @@ rule lazy_train:
     threads: 1
     resources:
         mem_mb=lazy_memory,
+        disk_mb=lazy_weights,
         runtime=lambda wildcards: minutes(lazy_seconds(wildcards)),
         gpu=0,
         seconds=lazy_seconds,
@@ -81,8 +82,7 @@ rule lazy_attack:
         records=f"{RESULTS}/records/lazy/attack/{{kind}}/width-{{width}}/run-{{run}}.parquet",
     log:
         f"{RESULTS}/logs/lazy/attack/{{kind}}/width-{{width}}/run-{{run}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/lazy/attack/{{kind}}/width-{{width}}/run-{{run}}.tsv"
+    cache: True
     priority: 60
     conda:
         "../../envs/onestep.yaml"
@@ -109,8 +109,7 @@ rule lazy_bracket:
         records=f"{RESULTS}/records/lazy/bracket/{{kind}}/width-{{width}}/run-{{run}}.parquet",
     log:
         f"{RESULTS}/logs/lazy/bracket/{{kind}}/width-{{width}}/run-{{run}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/lazy/bracket/{{kind}}/width-{{width}}/run-{{run}}.tsv"
+    cache: True
     priority: 60
     conda:
         "../../envs/onestep.yaml"
@@ -138,8 +137,7 @@ rule lazy_journey:
         records=f"{RESULTS}/records/lazy/journey/{{kind}}/width-{{width}}/run-{{run}}.parquet",
     log:
         f"{RESULTS}/logs/lazy/journey/{{kind}}/width-{{width}}/run-{{run}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/lazy/journey/{{kind}}/width-{{width}}/run-{{run}}.tsv"
+    cache: True
     priority: 60
     conda:
         "../../envs/onestep.yaml"

@@ -94,6 +94,15 @@ def code_digest(*modules: str) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
+def pins_digest(lock: Path) -> str:
+    """Digest of the versions that a lock pins: comments, layout and order do not count."""
+    try:
+        lines = {line.partition("#")[0].strip() for line in lock.read_text().splitlines()}
+    except OSError as error:
+        raise Mistake(f"{lock}: cannot be read ({error.strerror}); it says which versions results are made with") from None
+    return hashlib.sha256("\n".join(sorted(lines - {""})).encode()).hexdigest()[:16]
+
+
 # ---------------------------------------------------------------- certificates
 
 
@@ -163,6 +172,7 @@ def certificate(
         "code": code_digest(*modules),
         "git": git_state(),
         "versions": versions(),
+        "machine": platform.node(),
         "device": device,
         "wall_seconds": round(time.perf_counter() - _STARTED, 3),
         "peak_megabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
@@ -225,15 +235,17 @@ def whole(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def writable_folder(path: Path) -> None:
-    """Makes a folder and checks that files can be made in it."""
+def writable_folder(path: Path, name: str = "") -> None:
+    """Makes a folder and checks that files can be made in it; `name`: what a person knows it by, if not by its path."""
     probe = path / f".{os.getpid()}"
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise Mistake(f"{path}/: cannot be written to ({error.strerror or error}); free the place or change its permissions") from None
+        raise Mistake(
+            f"{name}{path}/: cannot be written to ({error.strerror or error}); free the place or change its permissions"
+        ) from None
 
 
 def write_text(path: Path, text: str) -> None:

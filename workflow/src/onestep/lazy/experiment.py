@@ -105,7 +105,8 @@ def drawn(images: Images, model: Model, count: int | None) -> np.ndarray:
 
 def _models(folder: Path, file: Path | None) -> Iterator[tuple[Model, Images]]:
     """Every model of a folder, with its images."""
-    files = sorted(folder.glob("**/c0-*.safetensors"))
+    # Side by side, not `**`: that follows no links, of which a folder from the cache is made.
+    files = sorted([*folder.glob("c0-*.safetensors"), *folder.glob("side-*/c0-*.safetensors")])
     if not files:
         raise Mistake(f"{folder}: holds no models; train them with `onestep lazy train`")
     for path in files:
