@@ -29,7 +29,7 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort({1: 29, 2: 12, math.inf: 14}, {1: 0.85, 2: 0.8, math.inf: 0.8}),
+    "fast": Effort({1: 30, 2: 11, math.inf: 14}, {1: 0.85, 2: 0.8, math.inf: 0.8}),
     "thorough": Effort({1: 90, 2: 40, math.inf: 40}, {1: 0.9, 2: 0.8, math.inf: 0.8}),
 }
 CROSSING = 40
@@ -132,9 +132,9 @@ def smallest(model: Model, x: Tensor, norm: float, *, box: tuple[float, float] |
       whose nearest points jump from corner to corner, it goes to the nearest point that is also near to the landing (`project_near`).
       Where it ends behind the boundary and nearer than ever, the pace grows, else it falls: it settles also where the boundary has kinks.
     Where delta = landing = nearest the conditions for a minimum hold; it need not be the global one. The nearest delta behind the boundary
-    is brought back along its ray. The nearest point of the boundary as linearised there is tried itself, in a thorough search the first
-    delta as well, and the nearest of these counts: where the first step along the gradient changes the sign, in l2 without a box, it is no
-    farther than a root on that ray.
+    (in a fast search in l2 and l-infinity the one whose landing is) is brought back along its ray. The nearest point of the boundary as
+    linearised there is tried itself, in a thorough search the first delta as well, and the nearest of these counts: where the first step
+    along the gradient changes the sign, in l2 without a box, it is no farther than a root on that ray.
     An input with the value 0 is on the boundary, unless its gradient is 0 too: then, as wherever no sign change is found, it has failed.
     """
     if norm not in NORMS.values():
@@ -158,7 +158,7 @@ def smallest(model: Model, x: Tensor, norm: float, *, box: tuple[float, float] |
     left = torch.full_like(count, steps)  # steps after the sign change
     first = best = nothing = _Ray(torch.zeros_like(x), torch.zeros_like(value), torch.zeros_like(x))
     distance = torch.full_like(value, torch.inf)
-    found = torch.zeros_like(running)
+    found, promised = torch.zeros_like(running), distance
     pace, margin = torch.zeros_like(value), torch.full_like(value, MARGIN)
     start, plane, normal = value, value, gradient  # the average linearisation: f at x, gradient
     delta = project(2, BEYOND * start, gradient, lower, upper)
@@ -178,7 +178,11 @@ def smallest(model: Model, x: Tensor, norm: float, *, box: tuple[float, float] |
         crossed = running & changed & distance.isinf()
         nearer = running & changed & (length < distance)
         here = _Ray(delta, value, gradient)
-        first, best, distance = first.replaced(crossed, here), best.replaced(nearer, here), torch.where(nearer, length, distance)
+        first, distance = first.replaced(crossed, here), torch.where(nearer, length, distance)
+        # Of few steps the landing that the linearisation promises tells more than where they ended; not in l1, whose margins are small.
+        landed = length * stretch.clamp(max=1) if effort == "fast" and norm != 1 else length
+        chosen = running & changed & (landed < promised)
+        best, promised = best.replaced(chosen, here), torch.where(chosen, landed, promised)
         found = distance < torch.inf
         left -= (running & found).long()
         pace = torch.where(crossed, _first_pace(norm, landing), pace * torch.where(nearer, FASTER, slower))
