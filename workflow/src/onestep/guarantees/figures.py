@@ -37,6 +37,15 @@ def _round(low: float, high: float) -> list[float]:
     return [value for value in values if low * 0.99 <= value <= high * 1.01] or [low, high]
 
 
+def _sparse(values: Sequence[float], factor: float) -> list[float]:
+    """Ascending values, each at least so many times the one before: labels that can be read in a narrow panel."""
+    kept: list[float] = []
+    for value in values:
+        if not kept or value >= factor * kept[-1]:
+            kept.append(value)
+    return kept
+
+
 def _medians(axes: Axes, table: pd.DataFrame, norm: str, published: pd.DataFrame | None, relative: bool, colour: object) -> list[float]:
     """Our medians with their intervals and the 45th to 55th percentiles, the authors', and the fitted curve; all values drawn."""
     line = table.sort_values("input_dim")
@@ -57,7 +66,7 @@ def _medians(axes: Axes, table: pd.DataFrame, norm: str, published: pd.DataFrame
             other = summary.relative_to(norm, told["n"].to_numpy(np.float64)) if relative else np.ones(len(told))
             axes.plot(told["n"], told["median"] / other, "s", color="tab:red", markersize=3, fillstyle="none")
             drawn += [*(told["median"] / other)]
-    logarithmic(axes, n.tolist())
+    logarithmic(axes, _sparse(n.tolist(), 2.4))
     return drawn
 
 
@@ -96,7 +105,7 @@ def supplement(found: Mapping[str, Medians]) -> Figure:
         drawn = []
         for name in names:
             drawn += _medians(axis, medians.table[medians.table["architecture"] == name], norm, None, False, colours[name])
-        logarithmic(axis, sorted(medians.table.loc[medians.table["architecture"].isin(names), "input_dim"].unique()))
+        logarithmic(axis, _sparse(sorted(medians.table.loc[medians.table["architecture"].isin(names), "input_dim"].unique()), 2.4))
         logarithmic(axis, _round(min(drawn), max(drawn)), "y")
         axis.set_title(f"{TITLES[norm]} distance")
         axis.set_xlabel("input dimension n")
@@ -129,7 +138,7 @@ def law(table: pd.DataFrame) -> Figure:
             drawn += [*line["law"], *line["found"][np.isfinite(line["found"])]]
         ends = [min(drawn), max(drawn)]
         axis.plot(ends, ends, color=_GREY, linewidth=0.8)
-        logarithmic(axis, _round(*ends))
+        logarithmic(axis, _sparse(_round(*ends), 4))
         logarithmic(axis, _round(*ends), "y")
         axis.set_title(f"{TITLES[norm]} distance")
         axis.set_xlabel("quantile of the first-order law")
@@ -161,7 +170,9 @@ def percentiles(rows: pd.DataFrame, table: pd.DataFrame) -> Figure:
                     told = table[(table["dataset"] == dataset) & (table["kind"] == kind) & (table["state"] == state)]
                     slope = float(told["line"].iloc[0])
                     axis.plot([0, 0.6 / slope], [0, 0.6], color=_GREY, linewidth=0.8)
-            axis.set_xlim(left=0)
+            told = rows[(rows["dataset"] == dataset) & (rows["kind"] == kind) & (rows["state"] == "trained")]
+            # The tail of random networks is long: what is to be seen are the trained ones.
+            axis.set_xlim(0, 1.5 * float(np.nanquantile(told["distance"], 0.95)))
             axis.set_ylim(0, 1)
             if index == 0:
                 axis.set_title(f"{kind} images")
@@ -247,7 +258,7 @@ def rays(rows: pd.DataFrame, cells: pd.DataFrame) -> Figure:
     axes[0].set_yscale("log")
     axes[0].set_xlabel("length t / ‖x‖ along a random direction")
     axes[0].set_ylabel("share that has changed class")
-    axes[0].legend(fontsize=6, loc="upper left")
+    axes[0].legend(fontsize=6, loc="lower right")
     line = cells[(cells["architecture"] == "resnet") & np.isfinite(cells["quantile"])].sort_values("input_dim")
     reach = np.stack([line["quantile"] - line["quantile_low"], line["quantile_high"] - line["quantile"]])
     axes[1].errorbar(
