@@ -53,7 +53,7 @@ def sampled(exponents: dict[str, float] | None = None, level: float = 1.0, short
 def searched(ratio: float = 0.99) -> pd.DataFrame:
     """A second search that comes this near."""
     rows = sampled().query("architecture == 'resnet' and side == 12")
-    return rows.assign(second=ratio * rows["distance"])[list(second.COLUMNS)]
+    return rows.assign(second=ratio * rows["distance"], effort="fast")[list(second.COLUMNS)]
 
 
 def followed(exponent: float = 0.5, level: float = 0.5) -> pd.DataFrame:

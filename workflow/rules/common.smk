@@ -70,6 +70,7 @@ wildcard_constraints:
     architecture="resnet|lenet|convolutional|fully-connected|periodic|periodic-pooled",
     side=r"\d+",
     network=r"\d+",
+    effort="fast|thorough",
 
 
 def code(*modules):

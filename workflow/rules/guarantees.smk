@@ -16,7 +16,8 @@ GUARANTEES_RECORDS = {
     for name, files in {
         "sample": guarantees_samples(),
         "search": [
-            f"search/resnet/side-{side}/from-{first}.parquet"
+            f"search/{effort}/resnet/side-{side}/from-{first}.parquet"
+            for effort in ("fast", "thorough")
             for side in setting(f"{GUARANTEES}/search_sides")
             for first in guarantees_firsts("search_networks")
         ],
@@ -62,9 +63,9 @@ rule guarantees_sample:
 
 rule guarantees_search:
     output:
-        records=f"{RESULTS}/records/guarantees/search/{{architecture}}/side-{{side}}/from-{{first}}.parquet",
+        records=f"{RESULTS}/records/guarantees/search/{{effort}}/{{architecture}}/side-{{side}}/from-{{first}}.parquet",
     log:
-        f"{RESULTS}/logs/guarantees/search/{{architecture}}/side-{{side}}/from-{{first}}.log",
+        f"{RESULTS}/logs/guarantees/search/{{effort}}/{{architecture}}/side-{{side}}/from-{{first}}.log",
     cache: True
     priority: lambda wildcards: round(5 * guarantees_seconds(wildcards))
     conda:
@@ -77,14 +78,15 @@ rule guarantees_search:
         seconds=lambda wildcards: 5 * guarantees_seconds(wildcards),
     params:
         cell=lambda wildcards: guarantees_cell(wildcards, "search"),
+        effort=lambda wildcards: wildcards.effort,
         seed=setting("seed"),
         device=device,
         code=code("onestep.guarantees.second"),
     message:
         "Searching again from the points that were found, side {wildcards.side}, from network {wildcards.first}."
     shell:
-        "onestep guarantees search {params.cell} --norm l1 l2 linf --seed {params.seed} --device {params.device} --out {output.records}"
-        " > {log} 2>&1"
+        "onestep guarantees search {params.cell} --norm l1 l2 linf --effort {params.effort} --seed {params.seed} --device {params.device}"
+        " --out {output.records} > {log} 2>&1"
 
 
 rule guarantees_rays:

@@ -16,6 +16,7 @@ from onestep.seeds import stream
 COLUMNS = {
     **CELL,
     **NORM,
+    "effort": "of the first search: fast, as in `sample`; or thorough",
     **NETWORK,
     "distance": SAMPLE_COLUMNS["distance"],
     "second": "length of the smallest that the second search found; null where it found none",
@@ -35,6 +36,7 @@ def search(setting: Setting, norms: Sequence[str], effort: str, device: str, out
             draw.standard_normal((looked.inputs.start, setting.dim))
             own = {
                 "norm": norm,
+                "effort": effort,
                 "network": looked.network,
                 "input": np.array(looked.inputs),
                 "distance": null(found.distance),

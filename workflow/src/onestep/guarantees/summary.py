@@ -218,9 +218,10 @@ def ray_quantiles(rows: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, dict[str
 def second_search(rows: pd.DataFrame) -> pd.DataFrame:
     """How often a second search ends nearer by more than 3%, and by how much at most."""
     made = []
-    for (architecture, side, norm), cell in rows.groupby(["architecture", "side", "norm"]):
+    for (architecture, side, norm, effort), cell in rows.groupby(["architecture", "side", "norm", "effort"]):
         ratio = (cell["second"] / cell["distance"]).fillna(np.inf)
-        row = {"architecture": architecture, "side": side, "norm": norm, "networks": cell["network"].nunique(), "samples": len(cell)}
+        row = {"architecture": architecture, "side": side, "norm": norm, "effort": effort}
+        row |= {"networks": cell["network"].nunique(), "samples": len(cell)}
         made.append(
             row | {"nearer": int((ratio < 0.97).sum()), "smallest_ratio": float(ratio.min()), "median_ratio": float(ratio.median())}
         )
