@@ -258,7 +258,7 @@ def rays(rows: pd.DataFrame, cells: pd.DataFrame) -> Figure:
     axes[0].set_yscale("log")
     axes[0].set_xlabel("length t / ‖x‖ along a random direction")
     axes[0].set_ylabel("share that has changed class")
-    axes[0].legend(fontsize=6, loc="lower right")
+    axes[0].legend(fontsize=5.5, loc="upper left", frameon=True)
     line = cells[(cells["architecture"] == "resnet") & np.isfinite(cells["quantile"])].sort_values("input_dim")
     reach = np.stack([line["quantile"] - line["quantile_low"], line["quantile_high"] - line["quantile"]])
     axes[1].errorbar(
