@@ -87,7 +87,8 @@ def test_no_slurm_job_is_shorter_than_about_five_minutes_at_paper_scale(paper: l
     for size in {size for size, _ in seconds}:
         lasts = sorted(lasting for (other, _), lasting in seconds.items() if other == size)
         assert all(lasting >= 240 for lasting in lasts[1:]), (size, lasts)
-    assert len(seconds) < 250
+    # The longest have one each, every network that is trained among them.
+    assert sum(size != "alone" for size, _ in seconds) < 250
 
 
 def test_what_reads_trained_weights_is_in_the_slurm_job_that_trains_them(paper: list[Planned]) -> None:

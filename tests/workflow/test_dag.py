@@ -53,7 +53,7 @@ def test_every_rule_that_works_has_a_log_resources_and_a_message(checkout: Check
         assert rule.conda_env, rule.name
         assert {"_cores", "mem_mb", "runtime", "gpu"} <= set(rule.resources), rule.name
         # What is timed is timed alone.
-        timed = rule.name in ("benchmarks_matrix_free", "benchmarks_near_init", "benchmarks_minimal")
+        timed = rule.name in ("benchmarks_matrix_free", "benchmarks_near_init")
         assert rule.resources["_cores"] == (16 if timed else 1), rule.name
         assert bool(rule.benchmark) != bool(rule.cache.flag), rule.name
 

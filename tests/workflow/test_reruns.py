@@ -110,8 +110,8 @@ def test_other_rays_run_again_alone(smoke: Smoke) -> None:
 
 
 def test_one_more_trained_network_is_trained_and_attacked(smoke: Smoke) -> None:
-    data = "mnist-odd-even: {networks: 2, filters: 0.125, images: 100, epochs: 3, until: 0.98, batch: 16, lr: 1.0e-3, networks_per_job: "
-    rerun = reruns(smoke, "config.yaml", lambda text: text.replace(f"{data}2", f"{data}2".replace("networks: 2", "networks: 3"), 1))
+    data = "mnist-odd-even: {networks: 2, filters: 0.125, images: 100, test_images: 100, epochs: 3"
+    rerun = reruns(smoke, "config.yaml", lambda text: text.replace(data, data.replace("networks: 2", "networks: 3"), 1))
     assert rerun.keys() == {"guarantees_train", "guarantees_attack"} | GUARANTEES_AFTER | PAPER
     assert (rerun["guarantees_train"], rerun["guarantees_attack"]) == (1, 1)
 
