@@ -118,6 +118,19 @@ def test_of_a_linear_model_the_distance_is_known_in_a_box_too(norm: float, kind:
     assert failed < 120
 
 
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("norm", NORMS)
+def test_of_a_linear_model_it_is_known_wherever_the_search_begins(norm: float, effort: str) -> None:
+    """Before the boundary, behind it, at the input itself or beyond the box."""
+    for i in range(20):
+        normal, offset, x = hyperplane(KINDS[1], i)
+        model, rng = linear(normal, offset), stream(0, "begin", i)
+        start = torch.tensor(rng.standard_normal(x.shape)) * torch.tensor(rng.choice([0.0, 0.1, 1.0, 10.0], (len(x), 1)))
+        found, plain = (smallest(model, x, norm, box=BOX, effort=effort, start=begin) for begin in (start, None))
+        check(model, x, found, norm, BOX)
+        torch.testing.assert_close(found.distance, plain.distance, rtol=1e-6, atol=1e-12, equal_nan=True)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_of_a_linear_model_it_takes_few_gradients(norm: float) -> None:
     for i in range(20):
@@ -346,8 +359,9 @@ def test_it_costs_what_it_says(norm: float, effort: str) -> None:
         asked.clear()
         found = smallest(counted, images(1, i), norm, box=BOX, effort=effort)
         assert found.gradients.tolist() == [len(asked)]
+        # It goes on as long as it gains, but not without end.
         # Before the sign has changed, after, and the landing.
-        assert len(asked) <= 10 + EFFORTS[effort].steps[norm] + 10
+        assert EFFORTS[effort].patience[norm] < len(asked) <= 10 + EFFORTS[effort].steps[norm] + 10
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -46,7 +46,7 @@ class Sampled:
     """Three networks with two inputs each, in the three norms; and what the searches found, a network's norms one after the other."""
 
     file: Path
-    found: list[tuple[Tensor, Minimal]]
+    found: list[tuple[float, Tensor, Minimal]]
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +54,8 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
     told = Sampled(tmp_path_factory.mktemp("sampled") / "r.parquet", [])
 
     def seen(model: Remembered, x: Tensor, norm: float, **options: object) -> Minimal:
-        told.found.append((x, smallest(model, x, norm, **options)))
-        return told.found[-1][1]
+        told.found.append((norm, x, smallest(model, x, norm, **options)))
+        return told.found[-1][2]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "smallest", seen)
@@ -166,8 +166,10 @@ def test_a_mistake_is_one_line_and_status_2(
 
 
 def test_distances_are_those_of_points_in_the_box_at_which_f_has_changed_its_sign(sampled: Sampled, rows: pd.DataFrame) -> None:
-    cells = [(network, norm) for network in range(3) for norm in NORMS]
-    for (network, norm), (x, minimal) in zip(cells, sampled.found, strict=True):
+    names = {size: norm for norm, size in NORMS.items()}
+    assert len(sampled.found) == 3 * len(NORMS)
+    for place, (size, x, minimal) in enumerate(sampled.found):
+        network, norm = place // len(NORMS), names[size]
         own = rows[(rows["network"] == network) & (rows["norm"] == norm)]
         assert ((minimal.points >= 0) & (minimal.points <= 1)).all()
         change = (minimal.points - x).double()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from onestep.attacks.mixing import Mixing
 from onestep.attacks.projection import NORMS, project, project_near
 from onestep.errors import Mistake
 
@@ -22,27 +23,32 @@ STATUS = ("failed", "ok")
 
 @dataclass(frozen=True)
 class Effort:
-    """How many steps the search takes after the first sign change, and what a step that ended no nearer makes of the next one's pace."""
+    """By norm: the steps after the first sign change, and after how many of them that have not gained `GAIN` in all the search ends."""
 
     steps: dict[float, int]
-    slower: dict[float, float]
+    patience: dict[float, int]
 
 
 EFFORTS = {
-    "fast": Effort({1: 30, 2: 11, math.inf: 14}, {1: 0.85, 2: 0.8, math.inf: 0.8}),
-    "thorough": Effort({1: 90, 2: 40, math.inf: 40}, {1: 0.9, 2: 0.8, math.inf: 0.8}),
+    "fast": Effort({1: 60, 2: 40, math.inf: 40}, {1: 8, 2: 8, math.inf: 5}),
+    "thorough": Effort({1: 60, 2: 40, math.inf: 40}, {1: 30, 2: 40, math.inf: 40}),
 }
+GAIN = 0.01
+"""Relative to the distance when so much was last gained."""
 CROSSING = 40
 """So many steps may pass until the sign has changed for the first time."""
 BEYOND = 1.5
 """Each of them goes to the linearised boundary and half as far beyond."""
 PACE = {1: 2.0, 2: 0.5, math.inf: 0.8}
 """Of the first step after the sign change: in l1 the spread of `project_near`, relative to the largest entry; else the share of the way."""
-FASTER = 1.2
-"""What a step that ended nearer makes of the pace."""
-NEWEST = {1: 1.0, 2: 1.0, math.inf: 0.3}
-"""The weight of the newest linearisation in the average that is gone by: in l-infinity the nearest point follows every entry's sign."""
-MARGIN, LESS, MORE, LEAST, MOST = 0.1, 0.8, 1.5, 0.01, 0.3
+FASTER, SLOWER = 1.2, {1: 0.8, 2: 0.8, math.inf: 0.7}
+"""What a step that ended nearer makes of the pace, and what one that did not."""
+NEWEST = {1: 0.4, 2: 1.0, math.inf: 0.3}
+"""The weight of the newest gradient in the average that is gone by: the nearest points in l1 and l-infinity follow ranks and signs of its
+entries, which kinks of f change all the time."""
+MEMORY = 4
+"""Steps that are mixed in l2, whose nearest points are smooth in the gradient."""
+MARGIN, LESS, MORE, LEAST, MOST = 0.05, 0.8, 1.5, 0.01, 0.3
 """How far behind the linearised boundary a step aims, relative to f at the input as linearised: less after one that ended behind the
 boundary, more after one that did not, between the last two."""
 STRETCH = (0.3, 2.0)
@@ -96,7 +102,7 @@ class _Ray:
         )
 
 
-def _land(model: Model, x: Tensor, ray: _Ray) -> tuple[Tensor, Tensor]:
+def _land(model: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, ray: _Ray) -> tuple[Tensor, Tensor]:
     """Points [N, d] of the rays just behind a sign change, for an f that is not negative at x; and how many evaluations it took.
 
     Newton's method along the ray, aimed a little too far, inside a bracket [low, high] that it bisects when it would leave it.
@@ -116,25 +122,29 @@ def _land(model: Model, x: Tensor, ray: _Ray) -> tuple[Tensor, Tensor]:
             break
         aim = (t - value / slope) * (1 + precision / 2)
         t = torch.where(running, torch.where((aim > low) & (aim < high), aim, (low + high) / 2), high)
-        value, gradient = model(x + t[:, None] * ray.delta)
+        value, gradient = model(x + t[:, None] * ray.delta, running)
         slope = _dot(gradient, ray.delta)
         count += running
     return x + high[:, None] * ray.delta, count
 
 
-def smallest(model: Model, x: Tensor, norm: float, *, box: tuple[float, float] | None = None, effort: str = "thorough") -> Minimal:
+def smallest(
+    model: Model, x: Tensor, norm: float, *, box: tuple[float, float] | None = None, effort: str = "thorough", start: Tensor | None = None
+) -> Minimal:
     """The distance in l1, l2 or l-infinity (norm 1, 2, infinity) from each x [N, d] to the nearest sign change found inside the box.
 
-    Until the sign has changed, x + delta moves to the boundary as linearised there, and beyond, by the shortest way in l2. From then on,
-    with f > 0 at x and linearised at x + delta,
-    - `landing` is where the linearised boundary meets the ray through delta, `nearest` its point nearest to x inside the box;
-    - delta goes a share of the way from the landing to the nearest point, which is that of an average over the last linearisations. In l1,
-      whose nearest points jump from corner to corner, it goes to the nearest point that is also near to the landing (`project_near`).
+    It begins with the perturbations `start` [N, d], such as those found in another norm, or with a step along the gradient. Until the sign
+    has changed, x + delta moves to the boundary as linearised there, and beyond, by the shortest way in l2. From then on, with f > 0 at x
+    and linearised at x + delta,
+    - `landing` is where the linearised boundary meets the ray through delta;
+    - `nearest` is the point of the box nearest to x on the plane through the landing with the average of the last gradients as its normal;
+    - delta goes a share of the way from the landing to the nearest point, in l2 after mixing with the last steps (`Mixing`). In l1, whose
+      nearest points jump from corner to corner, it goes to the nearest point that is also near to the landing (`project_near`).
       Where it ends behind the boundary and nearer than ever, the pace grows, else it falls: it settles also where the boundary has kinks.
     Where delta = landing = nearest the conditions for a minimum hold; it need not be the global one. The nearest delta behind the boundary
-    (in a fast search in l2 and l-infinity the one whose landing is) is brought back along its ray. The nearest point of the boundary as
-    linearised there is tried itself, in a thorough search the first delta as well, and the nearest of these counts: where the first step
-    along the gradient changes the sign, in l2 without a box, it is no farther than a root on that ray.
+    (in l2 and l-infinity the one whose landing is) is brought back along its ray. The nearest point of the boundary as linearised there is
+    tried itself, in a thorough search the first delta as well, and the nearest of these counts: where the first step along the gradient
+    changes the sign, in l2 without a box, it is no farther than a root on that ray.
     An input with the value 0 is on the boundary, unless its gradient is 0 too: then, as wherever no sign change is found, it has failed.
     """
     if norm not in NORMS.values():
@@ -142,31 +152,34 @@ def smallest(model: Model, x: Tensor, norm: float, *, box: tuple[float, float] |
     low, high = box or (-math.inf, math.inf)
     if ((x < low) | (x > high)).any():
         raise Mistake(f"an input lies outside the box from {low} to {high} that its perturbation is to stay in; choose a box around it")
-    steps, slower = EFFORTS[effort].steps[norm], EFFORTS[effort].slower[norm]
+    steps, patience = EFFORTS[effort].steps[norm], EFFORTS[effort].patience[norm]
     lower, upper = low - x, high - x
     values, gradients = model(x)
     sign = torch.where(values < 0, -1.0, 1.0).to(x)
 
-    def oriented(points: Tensor) -> tuple[Tensor, Tensor]:
-        values, gradients = model(points)
+    def oriented(points: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+        """The model at those of the points [N, d] where [N] it is needed; 0 elsewhere."""
+        values, gradients = torch.zeros_like(sign), torch.zeros_like(points)
+        values[where], gradients[where] = model(points[where])
         return sign * values, sign[:, None] * gradients
 
     value, gradient = sign * values, sign[:, None] * gradients
     on_boundary = (value == 0) & gradient.any(-1)
     running = (value > 0) & gradient.any(-1)
     count = torch.ones_like(running, dtype=torch.int64)
-    left = torch.full_like(count, steps)  # steps after the sign change
     first = best = nothing = _Ray(torch.zeros_like(x), torch.zeros_like(value), torch.zeros_like(x))
     distance = torch.full_like(value, torch.inf)
     found, promised = torch.zeros_like(running), distance
+    left = torch.full_like(count, steps)
+    marked, waited = distance, torch.zeros_like(count)  # the distance when a gain was last marked, and steps since then
     pace, margin = torch.zeros_like(value), torch.full_like(value, MARGIN)
-    start, plane, normal = value, value, gradient  # the average linearisation: f at x, gradient
-    delta = project(2, BEYOND * start, gradient, lower, upper)
+    initial, normal, mixing = value, gradient, Mixing(x, MEMORY)
+    delta = project(2, BEYOND * initial, gradient, lower, upper) if start is None else start.clamp(lower, upper)
 
     for step in range(CROSSING + steps):
         if not running.any():
             break
-        value, gradient = oriented(x + delta)
+        value, gradient = oriented(x + delta, running)
         count += running
         changed, slope = value < 0, _dot(gradient, delta)
         height = value - slope  # of the linearised f at x
@@ -179,23 +192,29 @@ def smallest(model: Model, x: Tensor, norm: float, *, box: tuple[float, float] |
         nearer = running & changed & (length < distance)
         here = _Ray(delta, value, gradient)
         first, distance = first.replaced(crossed, here), torch.where(nearer, length, distance)
-        # Of few steps the landing that the linearisation promises tells more than where they ended; not in l1, whose margins are small.
+        # The landing that the linearisation promises tells more than where a step ended; not in l1, whose margins are small.
         landed = length * stretch.clamp(max=1) if effort == "fast" and norm != 1 else length
         chosen = running & changed & (landed < promised)
         best, promised = best.replaced(chosen, here), torch.where(chosen, landed, promised)
         found = distance < torch.inf
         left -= (running & found).long()
-        pace = torch.where(crossed, _first_pace(norm, landing), pace * torch.where(nearer, FASTER, slower))
+        gained = promised < (1 - GAIN) * marked
+        marked, waited = torch.where(gained, promised, marked), torch.where(gained | ~found, 0, waited + 1)
+        pace = torch.where(crossed, _first_pace(norm, landing), pace * torch.where(nearer, FASTER, SLOWER[norm]))
         pace = pace if norm == 1 else pace.clamp(max=1)
         margin = torch.where(crossed, margin, margin * torch.where(changed, LESS, MORE)).clamp(LEAST, MOST)
 
-        weight = torch.where(crossed, 1.0, NEWEST[norm]).to(x)
-        plane, normal = plane + weight * (height - plane), normal + weight[:, None] * (gradient - normal)
+        normal = normal + torch.where(crossed, 1.0, NEWEST[norm]).to(x)[:, None] * (gradient - normal)
+        # An average that does not fall on the way to the landing is of another place.
+        normal = torch.where((_dot(normal, landing) < 0)[:, None], normal, gradient)
+        offset = -_dot(normal, landing)
         if norm == 1:
-            landing = (1 + margin)[:, None] * landing
-            aim = refined = project_near(landing, pace, height * (1 + margin), gradient, lower, upper)
+            offset, landing = offset * (1 + margin), (1 + margin)[:, None] * landing
+            aim = refined = project_near(landing, pace, offset, normal, lower, upper)
         else:
-            nearest = project(norm, plane, normal, lower, upper)
+            nearest = project(norm, offset, normal, lower, upper)
+            if norm == 2 and effort == "fast":
+                nearest = mixing.mixed(landing, nearest, running & found & usable)
             aim = landing + pace[:, None] * (nearest - landing)
             refined = (1 + margin * pace)[:, None] * aim
         still = changed & usable & (_length(aim - landing) <= STILL * _length(landing))
@@ -204,16 +223,16 @@ def smallest(model: Model, x: Tensor, norm: float, *, box: tuple[float, float] |
         refined = torch.where(usable[:, None], refined, halved)
         if not found.all():
             # Where f is 0 it is not negative yet: a little farther still.
-            offset = BEYOND * value + STILL * start
-            refined = torch.where(found[:, None], refined, delta + project(2, offset, gradient, lower - delta, upper - delta))
+            ahead = BEYOND * value + STILL * initial
+            refined = torch.where(found[:, None], refined, delta + project(2, ahead, gradient, lower - delta, upper - delta))
         delta = refined.clamp(lower, upper)
-        running = running & gradient.any(-1) & torch.where(found, ~still & (left > 0), step < CROSSING)
+        running = running & gradient.any(-1) & torch.where(found, ~still & (left > 0) & (waited < patience), step < CROSSING)
 
     points, cost = _land(oriented, x, best)
     # A point brought back along its ray leaves the faces of the box on which the nearest one lies: the nearest itself is tried, too.
     height = (best.value - best.slope) * (1 + LANDING[x.dtype] / 2)
     exact = torch.where(found[:, None], project(norm, height, best.gradient, lower, upper), 0)
-    value, gradient = oriented(x + exact)
+    value, gradient = oriented(x + exact, found)
     cost = cost + found
     tried = nothing.replaced(found & (value < 0), _Ray(exact, value, gradient))
     for other in (tried, first) if effort == "thorough" else (tried,):

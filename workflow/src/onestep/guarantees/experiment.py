@@ -7,7 +7,7 @@ experiments look at the same ones.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from onestep import memory, sampling
-from onestep.attacks.minimal import STATUS, smallest
+from onestep.attacks.minimal import STATUS, Minimal, Model, smallest
 from onestep.attacks.projection import NORMS, project
 from onestep.networks.residual import ARCHITECTURES, Architecture, ImageNetwork, shapes
 from onestep.seeds import stream
@@ -147,6 +147,15 @@ def linear_distance(norm: str, value: Tensor, gradient: Tensor, x: Tensor) -> Te
     return torch.where(reached, torch.linalg.vector_norm(delta, NORMS[norm], dim=-1), torch.nan)
 
 
+def attacked(model: Model, x: Tensor, norms: Sequence[str], effort: str) -> Iterator[tuple[str, Minimal]]:
+    """The smallest perturbations found of inputs x [N, d], norm by norm; in l-infinity beginning with those in l2, which ends nearer."""
+    start = None
+    for norm in sorted(norms, key=lambda norm: norm != "l2"):
+        found = smallest(model, x, NORMS[norm], box=BOX, effort=effort, start=start if norm == "linf" else None)
+        start = found.points - x if norm == "l2" else start
+        yield norm, found
+
+
 def sample(setting: Setting, norms: Sequence[str], effort: str, device: str, out: Path) -> None:
     """The smallest perturbations found of each network and input, in each norm."""
 
@@ -154,8 +163,7 @@ def sample(setting: Setting, norms: Sequence[str], effort: str, device: str, out
         x, tables, model = looked.x, [], Remembered(looked.net)
         value, gradient = model(x)
         columns = {"value": null(value), "deviation": null(looked.net.deviation(x)), "input_norm": null(x.norm(dim=1))}
-        for norm in norms:
-            found = smallest(model, x, NORMS[norm], box=BOX, effort=effort)
+        for norm, found in attacked(model, x, norms, effort):
             own = {
                 "norm": norm,
                 "network": looked.network,

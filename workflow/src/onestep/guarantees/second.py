@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from onestep import sampling
-from onestep.attacks.minimal import STATUS, smallest
+from onestep.attacks.minimal import STATUS
 from onestep.attacks.projection import NORMS
 from onestep.attacks.search import closer
-from onestep.guarantees.experiment import BOX, CELL, NETWORK, NORM, SAMPLE_COLUMNS, Looked, Setting, null
+from onestep.guarantees.experiment import BOX, CELL, NETWORK, NORM, SAMPLE_COLUMNS, Looked, Setting, attacked, null
 from onestep.seeds import stream
 
 COLUMNS = {
@@ -29,8 +29,7 @@ def search(setting: Setting, norms: Sequence[str], effort: str, device: str, out
 
     def measure(looked: Looked) -> list[pd.DataFrame]:
         net, x, tables = looked.net, looked.x, []
-        for norm in norms:
-            found = smallest(net, x, NORMS[norm], box=BOX, effort=effort)
+        for norm, found in attacked(net, x, norms, effort):
             draw = stream(setting.seed, "guarantees", "search", setting.architecture, setting.side, looked.network, norm)
             # One stream for all inputs of a network: what belongs to those before these is passed over.
             draw.standard_normal((looked.inputs.start, setting.dim))
