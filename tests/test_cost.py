@@ -56,8 +56,8 @@ def test_a_run_of_a_part_keeps_what_is_known_of_the_rest(tmp_path: Path) -> None
     assert [job["output"][0] for job in found["jobs"]] == [str(tmp_path / "kept"), "new"]
 
 
-def forecast(runs: list[dict[str, Any]], *jobs: cost.Job, cores: int = 2) -> cost.Forecast:
-    (found,) = cost.forecast(jobs, "paper", runs, cores)
+def forecast(runs: list[dict[str, Any]], *jobs: cost.Job) -> cost.Forecast:
+    (found,) = cost.forecast(jobs, "paper", runs)
     return found
 
 
@@ -80,11 +80,6 @@ def test_jobs_that_hardly_do_more_than_start_correct_nothing(tmp_path: Path) -> 
     assert (found.seconds, found.known_from) == (1000.0, "")
 
 
-def test_a_job_with_all_cores_keeps_the_others_waiting(tmp_path: Path) -> None:
-    found = forecast([], job("a", "z", 10.0, threads=16), job("a", "y", 10.0), cores=4)
-    assert (found.seconds, found.on_cores) == (20.0, 50.0)
-
-
 def test_gpu_hours_are_those_of_the_jobs_that_ask_for_one(tmp_path: Path) -> None:
     assert forecast([], job("a", "z", 10.0, gpu=1), job("a", "y", 5.0)).gpu_seconds == 10.0
 
@@ -102,7 +97,7 @@ def test_memory_goes_with_what_is_asked_for_and_disk_with_the_work_where_no_rule
 
 def test_the_table_has_the_sum_and_says_what_nothing_is_known_of(tmp_path: Path) -> None:
     runs = [run(tmp_path, "laptop", took("long", "x", 100.0, noted=150.0))]
-    found = cost.forecast([job("long", "z", 4000.0), job("new", "y", 2000.0, temporary=True, disk_mb=1500)], "paper", runs, 2)
+    found = cost.forecast([job("long", "z", 4000.0), job("new", "y", 2000.0, temporary=True, disk_mb=1500)], "paper", runs)
     said = cost.table(found, "paper", 2)
     assert "scale paper: 2 jobs, 2 h 13 min one after the other, about 1 h 40 min on 2 cores" in said
     assert "3.0 GB more on the way" in said

@@ -119,7 +119,7 @@ def _common(commands: Any) -> None:
         from onestep import cost
 
         runs = cost.past(o.results)
-        found = cost.forecast(cost.plan(o.scale, Path()), o.scale, runs, o.cores)
+        found = cost.forecast(cost.plan(o.scale, Path()), o.scale, runs)
         print(cost.table(found, o.scale, o.cores))
 
     verb.set_defaults(run=cost)

@@ -1,5 +1,6 @@
 """What a run cost, job by job (results/<scale>/run.json), and from that what another scale will: time, memory, disk, GPU hours."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -43,24 +44,30 @@ def _size(path: Path) -> int:
     return sum(_size(file) for file in path.iterdir()) if path.is_dir() else path.stat().st_size if path.exists() else 0
 
 
+def _born(files: Iterable[str]) -> dict[str, Any]:
+    """The first certificate among a job's files; weights that were not kept have none."""
+    for file in files:
+        with contextlib.suppress(Mistake):
+            return read_certificate(Path(file))
+    return {}
+
+
+def _noted(job: Job) -> float | None:
+    """The time that Snakemake noted."""
+    seconds: float | None = job["noted_seconds"]
+    fetched = job["cached"] and seconds is not None and seconds < START
+    return None if fetched else seconds
+
+
 def _ran(job: Job) -> Job:
-    """A job with what it really took: by its benchmark file, else its artifact's certificate, else the times that were noted."""
-    took: dict[str, Any] = {"seconds": job["noted_seconds"], "peak_megabytes": None, "machine": None, "device": None, "finished": None}
-    for output in map(Path, job["output"]):
-        try:
-            born = read_certificate(output)
-        except Mistake:
-            continue  # weights that were not kept, copies
-        took = {"seconds": born["wall_seconds"]} | {name: born.get(name) for name in took if name != "seconds"}
-        break
-    else:
-        if job["cached"] and took["seconds"] is not None and took["seconds"] < START:
-            took["seconds"] = None
-    took |= _benchmark(job["benchmark"])
+    """A job with what it really took: by its benchmark file, else its artifact's certificate, else the time that was noted."""
+    born = _born(job["output"])
     return {
         "rule": job["rule"],
         "output": job["output"],
-        **took,
+        "seconds": born.get("wall_seconds", _noted(job)),
+        **{name: born.get(name) for name in ("peak_megabytes", "machine", "device", "finished")},
+        **_benchmark(job["benchmark"]),
         "bytes": sum(_size(Path(output)) for output in job["output"]),
         "temporary": job["temporary"],
         "asked": {name: job[name] for name in ASKED},
@@ -138,8 +145,6 @@ class Forecast:
     rule: str
     jobs: int
     seconds: float
-    on_cores: float
-    """Seconds for which they hold a core: those that ask for all cores hold each."""
     longest: float
     gpu_seconds: float
     megabytes: float
@@ -179,42 +184,45 @@ def past(results: Path) -> list[dict[str, Any]]:
 
 def _telling(rule: str, scale: str, runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The run that says most of a rule: the scale's own, else that with the most work in it; None where jobs hardly did more than start."""
-    own = [run for run in runs if run["scale"] == scale and run["rules"].get(rule, {}).get("ratio")]
-    others = [
-        run
-        for run in runs
-        if (told := run["rules"].get(rule)) and told["ratio"] and told["estimated_seconds"] >= TELLING * told["timed_jobs"]
-    ]
-    return next(iter(own), max(others, key=lambda run: float(run["rules"][rule]["estimated_seconds"]), default=None))
+    known = [run for run in runs if run["rules"].get(rule, {}).get("ratio")]
+    for run in known:
+        if run["scale"] == scale:
+            return run
+
+    def work(run: Mapping[str, Any]) -> float:
+        return float(run["rules"][rule]["estimated_seconds"])
+
+    return max((run for run in known if work(run) >= TELLING * run["rules"][rule]["timed_jobs"]), key=work, default=None)
 
 
-def forecast(jobs: Sequence[Job], scale: str, runs: Sequence[Mapping[str, Any]], cores: int) -> list[Forecast]:
+def _disk(jobs: Sequence[Job], seen: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Megabytes that each job of a rule writes: what it says, or what it wrote by the second in the run that did most of its work."""
+    if all(job["disk_mb"] is not None for job in jobs):
+        return [float(job["disk_mb"]) for job in jobs]
+    most = max(seen, key=lambda one: float(one["estimated_seconds"]), default=None)
+    rate = most["bytes"] / max(most["estimated_seconds"], 1.0) / 1e6 if most else 0.0
+    return [rate * job["seconds"] for job in jobs]
+
+
+def forecast(jobs: Sequence[Job], scale: str, runs: Sequence[Mapping[str, Any]]) -> list[Forecast]:
     """What jobs will take, rule by rule: their own estimates, times how far off those were."""
     found = []
     for rule, group in _by_rule(jobs).items():
         telling = _telling(rule, scale, runs)
-        told = telling["rules"][rule] if telling else None
-        ratio = told["ratio"] if told else 1.0
+        ratio = telling["rules"][rule]["ratio"] if telling else 1.0
         seconds = [ratio * job["seconds"] for job in group]
         seen = [run["rules"][rule] for run in runs if rule in run["rules"]]
-        share = _largest(one["peak_megabytes"] / one["asked_megabytes"] for one in seen if one["peak_megabytes"] and one["asked_megabytes"])
-        if all(job["disk_mb"] is not None for job in group):
-            sizes = [float(job["disk_mb"]) for job in group]
-        else:
-            # Rows go with the work, and so do the bytes: from the run that did most of it.
-            most = max(seen, key=lambda one: float(one["estimated_seconds"]), default=None)
-            rate = most["bytes"] / max(most["estimated_seconds"], 1.0) / 1e6 if most else 0.0
-            sizes = [rate * job["seconds"] for job in group]
+        used = _largest(one["peak_megabytes"] / one["asked_megabytes"] for one in seen if one["peak_megabytes"])
+        sizes = _disk(group, seen)
         temporary = all(job["temporary"] for job in group)
         found.append(
             Forecast(
                 rule=rule,
                 jobs=len(group),
                 seconds=sum(seconds),
-                on_cores=sum(each * min(job["threads"], cores) for each, job in zip(seconds, group, strict=True)),
                 longest=max(seconds),
                 gpu_seconds=sum(each for each, job in zip(seconds, group, strict=True) if job["gpu"]),
-                megabytes=max(job["mem_mb"] for job in group) * (share or 1.0),
+                megabytes=max(job["mem_mb"] for job in group) * (used or 1.0),
                 disk=max(sizes) if temporary else sum(sizes),
                 temporary=temporary,
                 known_from=telling["scale"] if telling else "",
@@ -244,7 +252,7 @@ def table(found: Sequence[Forecast], scale: str, cores: int) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     seconds = sum(one.seconds for one in found)
-    wall = max(sum(one.on_cores for one in found) / cores, max(one.longest for one in found))
+    wall = max(seconds / cores, max(one.longest for one in found))
     kept = sum(one.disk for one in found if not one.temporary)
     passing = cores * max((one.disk for one in found if one.temporary), default=0.0)
     unknown = [one for one in found if not one.known_from]
