@@ -1,6 +1,7 @@
 """The command line: what the workflow's rules run and what a person can run by hand. It alone knows every paper."""
 
 import argparse
+import contextlib
 import os
 import re
 import sys
@@ -196,5 +197,7 @@ def main() -> None:
 
 
 def _say(mistake: Mistake) -> int:
-    print(f"onestep: {mistake}", file=sys.stderr)
+    # A log on a full disk takes not even this line.
+    with contextlib.suppress(OSError):
+        print(f"onestep: {mistake}", file=sys.stderr)
     return 2
