@@ -1,9 +1,12 @@
 # What all rules share: the checked configuration, code digests, the GPU hint, and how long the rest will take.
 import functools
+import getpass
 import json
 import logging
+import math
 import operator
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -51,7 +54,7 @@ except Mistake as mistake:
 CLUSTER = {
     name: resource.evaluate(None, input=None, attempt=1, threads=1, rulename="", async_run=None).value
     for name, resource in (workflow.resource_settings.default_resources or {}).items()
-    if name in ("slurm_partition", "gpu_partition")
+    if name in ("slurm_partition", "slurm_account", "gpu_partition")
 }
 SCALE = config["scale"]
 RESULTS = f"results/{SCALE}"
