@@ -1,7 +1,7 @@
 # make paper   everything, from the data to results/paper.pdf
 # make smoke   the same at the smallest scale
 # make test    every check and test;  make test-laws  the long statistical ones
-# make chaos   kills 20 smoke runs at random moments and compares what they end in;  make chaos CHAOS="--kills 5 --targets singlestep"
+# make chaos   kills smoke runs at 20 random moments, compares what they leave and end in;  make chaos CHAOS="--kills 5 --targets singlestep"
 SHELL := /bin/bash
 PYTHON ?= python3
 # What of it: make paper TARGETS=singlestep

@@ -55,7 +55,7 @@ class Checkout:
         """Runs a command to its end."""
         started = time.monotonic()
         process = self.start(*command, **environment)
-        text, _ = process.communicate(timeout=600)
+        text, _ = process.communicate(timeout=1800)
         return Done(process.returncode, text, time.monotonic() - started)
 
     def snakemake(self, *arguments: str, **environment: str) -> Done:
