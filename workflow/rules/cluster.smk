@@ -84,13 +84,13 @@ def memory(step):
 def runtime(step):
     """The same, up to what the partition gives any job: a training that takes longer goes on from its checkpoint.
 
-    The minutes to spare are a Slurm job's, not each of the jobs' that share it and whose times are added.
+    Jobs that share a Slurm job leave out the five minutes to spare: their times are added, and each is a minute at least.
     """
     once = step.resources["runtime"]
 
     def limit(wildcards, attempt):
         minutes = once.evaluate(wildcards).value
-        minutes = attempt * (minutes if size(step, wildcards) == "alone" else max(2, minutes - 5))
+        minutes = attempt * (minutes if size(step, wildcards) == "alone" else minutes - 5)
         return min(minutes, longest(partition(step)(wildcards)))
 
     return limit

@@ -112,9 +112,14 @@ def gpu_hint(wildcards):
     return int(GPUS and device(wildcards) != "cpu")
 
 
-def minutes(seconds):
-    """A runtime limit in minutes with room to spare, for clusters that end a job at its limit."""
-    return 5 + round(seconds / 10)
+def lasting(seconds):
+    """Resources: the seconds that a job takes, about (a number, or a function of the wildcards), and the minutes after which a cluster may
+    end it: five times as long, and five to spare."""
+
+    def limit(wildcards):
+        return 5 + math.ceil(5 / 60 * (seconds(wildcards) if callable(seconds) else seconds))
+
+    return {"seconds": seconds, "runtime": limit}
 
 
 def sources(wildcards):
