@@ -23,6 +23,7 @@ include: "workflow/rules/guarantees.smk"
 include: "workflow/rules/benchmarks.smk"
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/cluster.smk"
+include: "workflow/rules/cost.smk"
 
 
 rule all:

@@ -1,15 +1,16 @@
 """Copies of the checkout that a test may edit and run Snakemake in; one of them with a whole smoke run that was killed and went on."""
 
+import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,15 +29,19 @@ class Done:
 class Checkout:
     """A copy of the project's files that a test may edit, with the commands that a person would type in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, of: "Checkout | None" = None) -> None:
+        """`of`: another one, to be copied with all that was made in it."""
         self.folder = folder
-        listed = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True)
-        for name in listed.splitlines():
-            if (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
-        # The environment is the installed one; the package is this copy's.
-        (folder / ".venv").symlink_to(ROOT / ".venv")
+        if of:
+            shutil.copytree(of.folder, folder, symlinks=True)
+        else:
+            listed = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, text=True)
+            for name in listed.splitlines():
+                if (ROOT / name).is_file():
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy2(ROOT / name, folder / name)
+            # The environment is the installed one; the package is this copy's.
+            (folder / ".venv").symlink_to(ROOT / ".venv")
         self.environment = os.environ | {"PYTHONPATH": str(folder / "workflow/src"), "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"}
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
@@ -50,7 +55,7 @@ class Checkout:
         """Runs a command to its end."""
         started = time.monotonic()
         process = self.start(*command, **environment)
-        text, _ = process.communicate(timeout=600)
+        text, _ = process.communicate(timeout=1800)
         return Done(process.returncode, text, time.monotonic() - started)
 
     def snakemake(self, *arguments: str, **environment: str) -> Done:
@@ -86,6 +91,22 @@ class Smoke:
     resumed: Done
 
 
+def kill(process: subprocess.Popen[str]) -> int:
+    """Kills a command and all that it has started with kill -9, as a power cut would; returns how many processes those were."""
+    root, tree = psutil.Process(process.pid), []
+    # Twice: what is stopped first starts nothing while the others are found.
+    for _ in range(2):
+        tree = [root, *root.children(recursive=True)]
+        for one in tree:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.suspend()
+    for one in tree:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.communicate()
+    return len(tree)
+
+
 def _records(folder: Path) -> dict[str, int]:
     return {str(file.relative_to(folder)): file.stat().st_mtime_ns for file in folder.glob("results/smoke/records/**/*.parquet")}
 
@@ -98,9 +119,8 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Smoke:
     deadline = time.monotonic() + 60
     while len(_records(checkout.folder)) < 3 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    time.sleep(0.5)
+    assert process.poll() is None, "the run was over before it could be killed"
+    kill(process)
     before = _records(checkout.folder)
     resumed = checkout.run("make", "smoke")
     after = _records(checkout.folder)

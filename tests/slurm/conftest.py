@@ -43,6 +43,7 @@ def _configuration(folder: Path) -> str:
     """slurm.conf: this machine as a node, with a little more on paper than it has, so that any two jobs fit."""
     node = socket.gethostname().split(".")[0]
     cores = max(2, os.cpu_count() or 2)
+    # Memory: not by cgroups, which need systemd, but by looking every second what a job has.
     return f"""{OURS}
 ClusterName=onestep
 SlurmctldHost={node}(127.0.0.1)
@@ -65,7 +66,9 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill,UsePss
 MpiDefault=none
 SlurmdParameters=config_overrides
 GresTypes=gpu

@@ -1,4 +1,4 @@
-"""The smoke scale on a real Slurm, through profiles/slurm: the same records, in few Slurm jobs; and a job that its time limit kills."""
+"""The smoke scale on a real Slurm, through profiles/slurm: the same records, in few Slurm jobs; and jobs that a limit kills."""
 
 import re
 from collections.abc import Callable
@@ -16,15 +16,20 @@ pytestmark = pytest.mark.workflow
 
 # A machine's own disk shows files at once, and its Slurm may be asked every second.
 RUN = ("snakemake", "--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5")
-# A workflow of one rule, with all that the others have, whose first attempt outlasts its limit of a minute.
-NAP = """
+# A workflow of two rules, with what all others have: the first attempt outlasts its limit of a minute, or takes more memory than it may.
+KILLED = """
 configfile: "config.yaml"
 include: "workflow/rules/common.smk"
 
 rule nap:
     output: "rested"
-    resources: mem_mb=100, runtime=1, gpu=0, seconds=1000
+    resources: mem_mb=500, runtime=1, gpu=0, seconds=1000
     shell: "test -e tired || {{ touch tired; sleep 600; }}; touch {output}"
+
+rule eat:
+    output: "fed"
+    resources: mem_mb=700, runtime=5, gpu=0, seconds=1000
+    shell: "test -e hungry || {{ touch hungry; python -c 'import time; food = bytes(1) * 10**9; time.sleep(600)'; }}; touch {output}"
 
 include: "workflow/rules/cluster.smk"
 """
@@ -42,22 +47,22 @@ def slurm_jobs(text: str) -> list[int]:
 
 @dataclass(frozen=True)
 class Runs:
-    """The smoke scale in a checkout of its own, and beside it the nap."""
+    """The smoke scale in a checkout of its own, and beside it what is killed."""
 
     checkout: Checkout
     smoke: Done
-    nap: Done
+    killed: Done
 
 
 @pytest.fixture(scope="module")
 def runs(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    checkout, other = (Checkout(tmp_path_factory.mktemp(name)) for name in ("on-slurm", "nap"))
+    checkout, other = (Checkout(tmp_path_factory.mktemp(name)) for name in ("on-slurm", "killed"))
     checkout.edit("profiles/slurm/profile.yaml", adapted)
-    (other.folder / "Snakefile").write_text(NAP)
-    nap = other.start(*RUN, "rested")
+    (other.folder / "Snakefile").write_text(KILLED)
+    killed = other.start(*RUN, "rested", "fed")
     smoke = checkout.run(*RUN, "--config", "scale=smoke")
-    text, _ = nap.communicate(timeout=300)
-    return Runs(checkout, smoke, Done(nap.returncode, text, 0.0))
+    text, _ = killed.communicate(timeout=300)
+    return Runs(checkout, smoke, Done(killed.returncode, text, 0.0))
 
 
 def test_the_whole_workflow_runs_on_slurm_in_at_most_twelve_jobs(runs: Runs, slurm: Slurm) -> None:
@@ -98,10 +103,15 @@ def test_a_second_run_submits_nothing(runs: Runs) -> None:
     assert NOTHING in again.text
 
 
-def test_a_job_killed_by_its_time_limit_is_sent_again_with_twice_the_time_and_memory(runs: Runs, slurm: Slurm) -> None:
-    assert runs.nap.code == 0, runs.nap.text
-    first, second = slurm_jobs(runs.nap.text)
-    for job, state, limit, memory in ((first, "TIMEOUT", "00:01:00", "100M"), (second, "COMPLETED", "00:02:00", "200M")):
-        assert slurm.states()[job] == state
-        assert f"TimeLimit={limit}" in slurm.asked(job)
-        assert f"mem={memory}" in slurm.asked(job)
+def test_jobs_killed_by_their_time_or_memory_limit_are_sent_again_with_twice_as_much(runs: Runs, slurm: Slurm) -> None:
+    assert runs.killed.code == 0, runs.killed.text
+    seen = set()
+    for job in slurm_jobs(runs.killed.text):
+        asked = re.search(r"TimeLimit=(\S+).*mem=(\w+)", slurm.asked(job), re.DOTALL)
+        assert asked
+        seen.add((slurm.states()[job], *asked.groups()))
+    naps = {("TIMEOUT", "00:01:00", "500M"), ("COMPLETED", "00:02:00", "1000M")}
+    # Killed is the step, which the job only waits for.
+    assert "exceeded memory limit" in runs.killed.text
+    meals = {("FAILED", "00:05:00", "700M"), ("COMPLETED", "00:10:00", "1400M")}
+    assert seen == naps | meals

@@ -53,8 +53,8 @@ class Planned:
     light: bool
 
 
-def plan(checkout: Checkout, *arguments: str) -> list[Planned]:
-    done = checkout.run(sys.executable, "-c", PLAN, "-n", "--quiet", "all", *arguments)
+def plan(checkout: Checkout, *arguments: str, **environment: str) -> list[Planned]:
+    done = checkout.run(sys.executable, "-c", PLAN, "-n", "--quiet", "all", *arguments, **environment)
     assert done.code == 0, done.text
     return [Planned(**job) for job in json.loads((checkout.folder / "plan.json").read_text())]
 
@@ -89,6 +89,19 @@ def test_no_slurm_job_is_shorter_than_about_five_minutes_at_paper_scale(paper: l
         assert all(lasting >= 240 for lasting in lasts[1:]), (size, lasts)
     # The longest have one each, every network that is trained among them.
     assert sum(size != "alone" for size, _ in seconds) < 250
+
+
+def test_a_slurm_job_asks_for_five_times_the_time_that_its_jobs_take_rounded_up_to_minutes(paper: list[Planned]) -> None:
+    """Five minutes more if it has one job only; times of jobs that share a Slurm job are added."""
+    shared: dict[str, list[Planned]] = {}
+    for job in paper:
+        if job.slurm_job:
+            shared.setdefault(job.slurm_job, []).append(job)
+    for jobs in shared.values():
+        asked, takes = (sum(int(job.asks[0][name]) for job in jobs) for name in ("runtime", "seconds"))
+        # Of estimates, halves of a second are rounded here.
+        least = 5 * (takes - len(jobs) / 2) / 60
+        assert least <= asked <= 5 * takes / 60 + len(jobs) + 5 * len(jobs) * (jobs[0].size == "alone"), sorted({job.rule for job in jobs})
 
 
 def test_what_reads_trained_weights_is_in_the_slurm_job_that_trains_them(paper: list[Planned]) -> None:
@@ -153,8 +166,45 @@ def test_a_gpu_asked_for_without_a_partition_for_gpus_is_told_in_one_line(checko
 
 
 def test_an_unknown_partition_is_told_in_one_line(checkout: Checkout, tmp_path: Path) -> None:
-    path = path_with(tmp_path, sbatch="exit 1", squeue="exit 1", sinfo="printf 'long\\nshort\\n'")
+    path = path_with(tmp_path, sbatch="exit 1", squeue="exit 1", sinfo="printf 'short 1:00:00\\nlong infinite\\n'")
     one_line(checkout.run("snakemake", *PROFILE, "--config", "scale=smoke", PATH=path), "no partition 'normal'", "long, short")
+
+
+@pytest.mark.parametrize(
+    ("accounts", "words"),
+    [
+        ("printf '  physics\\n  maths\\n'", ["you have no account 'chemistry'", "maths, physics"]),
+        ("echo 'no accounting storage' >&2; exit 1", ["no accounts (no accounting storage)", "leave account empty"]),
+    ],
+)
+def test_an_account_that_one_does_not_have_is_told_in_one_line(checkout: Checkout, tmp_path: Path, accounts: str, words: list[str]) -> None:
+    path = path_with(tmp_path, sbatch="exit 1", squeue="exit 1", sinfo="echo normal infinite", sacctmgr=accounts, sshare=accounts)
+    undo = checkout.edit("profiles/slurm/profile.yaml", lambda text: text.replace('account: ""', "account: chemistry"))
+    try:
+        one_line(checkout.run("snakemake", *PROFILE, "--config", "scale=smoke", PATH=path), *words)
+    finally:
+        undo()
+
+
+def test_a_time_limit_below_that_of_a_checkpoint_is_told_in_one_line(checkout: Checkout, tmp_path: Path) -> None:
+    path = path_with(tmp_path, sbatch="exit 1", squeue="exit 1", sinfo="echo normal 1:00")
+    done = checkout.run("snakemake", *PROFILE, "--config", "scale=smoke", PATH=path)
+    one_line(done, "partition 'normal' gives", "_train 1 min", "first checkpoint comes after 60 s")
+
+
+def test_no_job_asks_for_more_time_than_its_partition_gives(checkout: Checkout, tmp_path: Path) -> None:
+    path = path_with(tmp_path, sbatch="exit 1", squeue="exit 1", sinfo="printf 'normal 2:00\\naccelerated 1-00:00:00\\n'")
+    undo = checkout.edit("profiles/slurm/profile.yaml", lambda text: text.replace('gpu_partition: ""', "gpu_partition: accelerated"))
+    try:
+        jobs = [job for job in plan(checkout, *PROFILE, "--config", "scale=smoke", PATH=path) if job.slurm_job]
+    finally:
+        undo()
+    limited = [[int(ask["runtime"]) for ask in job.asks] for job in jobs if job.asks[0]["slurm_partition"] == "normal"]
+    assert max(map(max, limited)) == 2
+    assert [1, 2] in limited
+    free = [[int(ask["runtime"]) for ask in job.asks] for job in jobs if job.asks[0]["slurm_partition"] == "accelerated"]
+    assert all(third == 3 * first for first, third in free)
+    assert max(map(max, free)) > 2
 
 
 def test_a_slurm_that_does_not_answer_is_told_in_one_line(checkout: Checkout, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ pytestmark = pytest.mark.workflow
 
 
 def test_a_run_that_was_killed_goes_on_and_keeps_what_was_finished(smoke: Smoke) -> None:
-    assert smoke.killed_after, "the run was over before it could be killed"
     assert smoke.resumed.code == 0, smoke.resumed.text
     # Made again are only jobs, one a core, of which Snakemake had not yet noted that they were through.
     assert smoke.made_again <= 2 < smoke.killed_after
@@ -68,6 +67,31 @@ def test_every_artifact_gives_its_certificate(smoke: Smoke) -> None:
         assert {"command", "parameters", "seed", "inputs", "code", "git", "versions", "wall_seconds"} <= json.loads(shown.text).keys()
     printed = smoke.checkout.run("onestep", "claims")
     assert "singlestep.fig1.two-layer" in printed.text
+
+
+def test_what_each_job_took_stands_beside_what_it_had_asked_for(smoke: Smoke) -> None:
+    """Also of those that the run before the kill had finished, and of weights that are not kept."""
+    results = smoke.checkout.folder / "results"
+    assert (results / "run.json").read_bytes() == (results / "smoke/run.json").read_bytes()
+    account = json.loads((results / "run.json").read_text())
+    jobs = {job["output"][0]: job for job in account["jobs"]}
+    records = [str(file.relative_to(smoke.checkout.folder)) for file in results.glob("smoke/records/**/*.parquet")]
+    assert records
+    for name in records:
+        assert jobs[name]["seconds"] > 0, name
+        assert jobs[name]["peak_megabytes"] > 50, name
+        assert jobs[name]["machine"], name
+        assert jobs[name]["asked"]["seconds"] > 0, name
+    for rule in ("prepare", "lazy_train", "lazy_figures", "claims", "typeset", "html"):
+        assert account["rules"][rule]["seconds"] > 0, rule
+    assert account["total"]["timed_jobs"] == account["total"]["jobs"] == len(jobs)
+
+
+def test_a_larger_scale_is_forecast_from_the_smallest(smoke: Smoke) -> None:
+    done = smoke.checkout.run("onestep", "cost", "--scale", "laptop", "--cores", "2")
+    assert done.code == 0, done.text
+    assert re.search(r"^lazy_adversarial +\d+ ", done.text, re.MULTILINE)
+    assert re.search(r"^scale laptop: \d+ jobs, .* one after the other, about .* on 2 cores$", done.text, re.MULTILINE)
 
 
 def test_the_paper_and_figures_carry_no_time_and_no_commit(smoke: Smoke) -> None:

@@ -19,10 +19,9 @@ rule benchmarks_matrix_free:
     # More than a laptop has: Snakemake makes it all that there are.
     threads: 16
     resources:
+        **lasting({"smoke": 12, "laptop": 120, "paper": 3600}[SCALE]),
         mem_mb=1000 + round(1500 * setting(f"{BENCHMARKS}/memory_gb")),
-        runtime=minutes(3600 if SCALE == "paper" else 120),
         gpu=0,
-        seconds={"smoke": 12, "laptop": 120, "paper": 3600}[SCALE],
     params:
         depths=setting(f"{BENCHMARKS}/depths"),
         widths=setting(f"{BENCHMARKS}/widths"),
@@ -66,10 +65,9 @@ rule benchmarks_figures:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(3),
         mem_mb=1000,
-        runtime=minutes(10),
         gpu=0,
-        seconds=3,
     params:
         tables=lambda wildcards, output: Path(output.tables[0]).parent,
         figures=lambda wildcards, output: Path(output.figure).parent,
@@ -95,10 +93,9 @@ rule benchmarks_near_init:
         "../../envs/onestep.yaml"
     threads: 16
     resources:
+        **lasting({"smoke": 5, "laptop": 90, "paper": 3600}[SCALE]),
         mem_mb=3000,
-        runtime=minutes(3600 if SCALE == "paper" else 600),
         gpu=0,
-        seconds={"smoke": 5, "laptop": 90, "paper": 3600}[SCALE],
     params:
         side=setting(f"{BENCHMARKS}/training_side"),
         width=setting(f"{BENCHMARKS}/training_width"),
@@ -126,10 +123,9 @@ rule benchmarks_minimal:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting({"smoke": 15, "laptop": 1800, "paper": 4500}[SCALE]),
         mem_mb=2000,
-        runtime=minutes(8000 if SCALE == "paper" else 3600),
         gpu=0,
-        seconds={"smoke": 15, "laptop": 1800, "paper": 4500}[SCALE],
     params:
         sides=setting(f"{BENCHMARKS}/minimal_sides"),
         networks=setting(f"{BENCHMARKS}/minimal_networks"),

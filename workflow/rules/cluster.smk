@@ -32,6 +32,49 @@ def group(step):
     return lambda wildcards: "gpu-" * bool(value(step, "gpu", wildcards)) + size(step, wildcards)
 
 
+def partition(step):
+    """The profile's partition, or the one for jobs with a GPU."""
+    return lambda wildcards: CLUSTER["gpu_partition" if value(step, "gpu", wildcards) else "slurm_partition"]
+
+
+def slurm_minutes(limit):
+    """A time limit as Slurm writes it, `days-hours:minutes:seconds`, in minutes."""
+    parts = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", limit)
+    if parts is None:
+        return math.inf  # `infinite`
+    days, hours, minutes, seconds = (int(part or 0) for part in parts.groups())
+    return 1440 * days + 60 * hours + minutes + seconds // 60
+
+
+def told(*command):
+    """What one of Slurm's programs says."""
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def why(done):
+    """Why it has failed, in one line."""
+    return next(iter(done.stderr.strip().splitlines()), f"{done.args[0]} says nothing")
+
+
+def partitions():
+    """The cluster's partitions, and the minutes after which each ends any job."""
+    if shutil.which("sbatch") is None:
+        raise Mistake("profiles/slurm: sbatch is not on the path; start from the cluster's login node, or leave --workflow-profile out")
+    listed = told("sinfo", "--noheader", "--format=%R %l")
+    if listed.returncode:
+        raise Mistake(f"profiles/slurm: Slurm does not answer ({why(listed)}); try sinfo")
+    return {name: slurm_minutes(limit) for name, limit in map(str.split, listed.stdout.splitlines())}
+
+
+@functools.cache
+def longest(name):
+    """Minutes after which a partition ends any job; a plan can be made without Slurm, too."""
+    try:
+        return partitions().get(name, math.inf)
+    except Mistake:
+        return math.inf
+
+
 def memory(step):
     """As many times as much as attempts have been made."""
     once = step.resources["mem_mb"]
@@ -39,19 +82,18 @@ def memory(step):
 
 
 def runtime(step):
-    """The same; the minutes to spare are a Slurm job's, not each of the jobs' that share it and whose times are added."""
+    """The same, up to what the partition gives any job: a training that takes longer goes on from its checkpoint.
+
+    Jobs that share a Slurm job leave out the five minutes to spare: their times are added, and each is a minute at least.
+    """
     once = step.resources["runtime"]
 
     def limit(wildcards, attempt):
         minutes = once.evaluate(wildcards).value
-        return attempt * (minutes if size(step, wildcards) == "alone" else max(2, minutes - 5))
+        minutes = attempt * (minutes if size(step, wildcards) == "alone" else minutes - 5)
+        return min(minutes, longest(partition(step)(wildcards)))
 
     return limit
-
-
-def partition(step):
-    """The profile's partition, or the one for jobs with a GPU."""
-    return lambda wildcards: CLUSTER["gpu_partition" if value(step, "gpu", wildcards) else "slurm_partition"]
 
 
 if CLUSTER:
@@ -62,14 +104,47 @@ if CLUSTER:
         step.resources["runtime"] = runtime(step)
 
 
+# They write checkpoints of their training.
+TRAININGS = {"lazy_train", "guarantees_train"}
+
+
+def check_partitions(names):
+    """That the cluster has them."""
+    known = partitions()
+    for name in names:
+        if name not in known:
+            raise Mistake(f"profiles/slurm/profile.yaml: Slurm has no partition {name!r}; choose from {', '.join(sorted(known))}")
+
+
+def check_accounts(names):
+    """That a person has them: the plugin asks Slurm the same of each job, and ends in a traceback."""
+    listed = told("sacctmgr", "-n", "-s", "list", "user", getpass.getuser(), "format=account%256")
+    if not listed.stdout.strip():
+        listed = told("sshare", "-U", "--noheader", "--format=Account%256")
+    if listed.returncode:
+        raise Mistake(f"profiles/slurm/profile.yaml: Slurm knows of no accounts ({why(listed)}); leave account empty")
+    known = sorted({name.strip().lower() for name in listed.stdout.split()})
+    for name in names:
+        if known and name.lower() not in known:
+            raise Mistake(f"profiles/slurm/profile.yaml: you have no account {name!r} with Slurm; choose from {', '.join(known)}")
+
+
+def check_checkpoints(jobs):
+    """That trainings have the time to write one: those that their time limit ends would else begin anew at each attempt."""
+    from onestep.training.near_init import BETWEEN_CHECKPOINTS
+
+    for job in jobs:
+        if job.rule.name in TRAININGS and 60 * job.resources.runtime <= BETWEEN_CHECKPOINTS:
+            raise Mistake(
+                f"profiles/slurm: partition {job.resources.slurm_partition!r} gives {job.rule.name} {job.resources.runtime} min, and its first"
+                f" checkpoint comes after {BETWEEN_CHECKPOINTS:.0f} s: it would begin anew at each attempt; name one with a longer time limit"
+            )
+
+
 def check_slurm():
     """A mistake in the profile, or a machine without Slurm, is one line before any job; Slurm itself would say it of every job."""
-    if shutil.which("sbatch") is None:
-        raise Mistake("profiles/slurm: sbatch is not on the path; start from the cluster's login node, or leave --workflow-profile out")
-    listed = subprocess.run(["sinfo", "--noheader", "--format=%R"], capture_output=True, text=True)
-    if listed.returncode:
-        raise Mistake(f"profiles/slurm: Slurm does not answer ({listed.stderr.strip().splitlines()[0]}); try sinfo")
-    for name in filter(None, CLUSTER.values()):
-        if name not in listed.stdout.split():
-            known = ", ".join(sorted(set(listed.stdout.split())))
-            raise Mistake(f"profiles/slurm/profile.yaml: Slurm has no partition {name!r}; choose from {known}")
+    check_partitions(filter(None, (CLUSTER["slurm_partition"], CLUSTER["gpu_partition"])))
+    # The plugin takes several, and sends jobs under the first.
+    if accounts := re.findall(r"[^,\s]+", CLUSTER.get("slurm_account", "")):
+        check_accounts(accounts)
+    check_checkpoints(workflow.dag.needrun_jobs())

@@ -1,9 +1,12 @@
 # What all rules share: the checked configuration, code digests, the GPU hint, and how long the rest will take.
 import functools
+import getpass
 import json
 import logging
+import math
 import operator
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -51,7 +54,7 @@ except Mistake as mistake:
 CLUSTER = {
     name: resource.evaluate(None, input=None, attempt=1, threads=1, rulename="", async_run=None).value
     for name, resource in (workflow.resource_settings.default_resources or {}).items()
-    if name in ("slurm_partition", "gpu_partition")
+    if name in ("slurm_partition", "slurm_account", "gpu_partition")
 }
 SCALE = config["scale"]
 RESULTS = f"results/{SCALE}"
@@ -109,9 +112,14 @@ def gpu_hint(wildcards):
     return int(GPUS and device(wildcards) != "cpu")
 
 
-def minutes(seconds):
-    """A runtime limit in minutes with room to spare, for clusters that end a job at its limit."""
-    return 5 + round(seconds / 10)
+def lasting(seconds):
+    """Resources: the seconds that a job takes, about (a number, or a function of the wildcards), and the minutes after which a cluster may
+    end it: five times as long, and five to spare."""
+
+    def limit(wildcards):
+        return 5 + math.ceil(5 / 60 * (seconds(wildcards) if callable(seconds) else seconds))
+
+    return {"seconds": seconds, "runtime": limit}
 
 
 def sources(wildcards):

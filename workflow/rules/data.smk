@@ -9,10 +9,9 @@ rule prepare:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(6),
         mem_mb=3000,
-        runtime=minutes(60),
         gpu=0,
-        seconds=6,
     params:
         dataset=lambda wildcards: wildcards.dataset,
         images=lambda wildcards: setting(f"datasets/{wildcards.dataset}/images"),
@@ -48,10 +47,9 @@ rule data:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(4),
         mem_mb=2000,
-        runtime=minutes(10),
         gpu=0,
-        seconds=4,
     params:
         code=code("onestep.data_report"),
     message:

@@ -44,10 +44,9 @@ rule guarantees_sample:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(guarantees_seconds),
         mem_mb=2000,
-        runtime=lambda wildcards: minutes(guarantees_seconds(wildcards)),
         gpu=gpu_hint,
-        seconds=guarantees_seconds,
     params:
         # Params, not wildcards, make the key under which the cache finds a result.
         cell=guarantees_cell,
@@ -72,10 +71,9 @@ rule guarantees_search:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(lambda wildcards: 5 * guarantees_seconds(wildcards)),
         mem_mb=2000,
-        runtime=lambda wildcards: minutes(5 * guarantees_seconds(wildcards)),
         gpu=gpu_hint,
-        seconds=lambda wildcards: 5 * guarantees_seconds(wildcards),
     params:
         cell=lambda wildcards: guarantees_cell(wildcards, "search"),
         effort=lambda wildcards: wildcards.effort,
@@ -100,10 +98,9 @@ rule guarantees_rays:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(lambda wildcards: guarantees_ray_seconds(wildcards)),
         mem_mb=2000,
-        runtime=minutes(600),
         gpu=gpu_hint,
-        seconds=lambda wildcards: guarantees_ray_seconds(wildcards),
     params:
         cell=lambda wildcards: guarantees_cell(wildcards, "rays"),
         cap=setting("guarantees/ray_cap"),
@@ -127,10 +124,9 @@ rule guarantees_law:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(lambda wildcards: round(2 + 2e-3 * int(wildcards.side) * setting(f"{GUARANTEES}/law_inputs"), 1)),
         mem_mb=3000,
-        runtime=minutes(120),
         gpu=0,
-        seconds=lambda wildcards: round(2 + 2e-3 * int(wildcards.side) * setting(f"{GUARANTEES}/law_inputs"), 1),
     params:
         architecture=lambda wildcards: wildcards.architecture,
         side=lambda wildcards: int(wildcards.side),
@@ -155,10 +151,9 @@ rule guarantees_kernels:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(round(3 + 0.05 * setting(f"{GUARANTEES}/kernel_steps"))),
         mem_mb=4000,
-        runtime=minutes(1200),
         gpu=0,
-        seconds=round(3 + 0.05 * setting(f"{GUARANTEES}/kernel_steps")),
     params:
         architecture=lambda wildcards: wildcards.architecture,
         sides=setting(f"{GUARANTEES}/kernel_sides"),
@@ -185,11 +180,10 @@ rule guarantees_train:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(guarantees_training_seconds),
         mem_mb=3000,
         disk_mb=guarantees_weights,
-        runtime=lambda wildcards: minutes(guarantees_training_seconds(wildcards)),
         gpu=gpu_hint,
-        seconds=guarantees_training_seconds,
     params:
         dataset=lambda wildcards: wildcards.dataset,
         network=lambda wildcards: int(wildcards.network),
@@ -218,10 +212,9 @@ rule guarantees_attack:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(guarantees_attack_seconds),
         mem_mb=3000,
-        runtime=minutes(600),
         gpu=gpu_hint,
-        seconds=guarantees_attack_seconds,
     params:
         inputs=lambda wildcards: setting(f"{GUARANTEES}/trained/{wildcards.dataset}/inputs"),
         device=device,
@@ -246,10 +239,9 @@ rule guarantees_examples:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(6),
         mem_mb=2000,
-        runtime=minutes(60),
         gpu=gpu_hint,
-        seconds=6,
     params:
         inputs=setting(f"{GUARANTEES}/example_images"),
         device=device,
@@ -276,10 +268,9 @@ rule guarantees_claims:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(8),
         mem_mb=2000,
-        runtime=minutes(30),
         gpu=0,
-        seconds=8,
     params:
         deltas=setting("guarantees/deltas"),
         seed=setting("seed"),
@@ -316,10 +307,9 @@ rule guarantees_figures:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(12),
         mem_mb=2000,
-        runtime=minutes(30),
         gpu=0,
-        seconds=12,
     params:
         seed=setting("seed"),
         figures=lambda wildcards, output: Path(output.pdf[0]).parent,
@@ -352,10 +342,9 @@ rule guarantees_notebook:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(6),
         mem_mb=2000,
-        runtime=minutes(60),
         gpu=0,
-        seconds=6,
     params:
         results=lambda wildcards, output: Path(output.page).parent.parent,
         code=code("onestep.notebook"),

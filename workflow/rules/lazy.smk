@@ -48,11 +48,10 @@ rule lazy_train:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(lazy_seconds),
         mem_mb=lazy_memory,
         disk_mb=lazy_weights,
-        runtime=lambda wildcards: minutes(lazy_seconds(wildcards)),
         gpu=0,
-        seconds=lazy_seconds,
     params:
         # Params, not wildcards, make the key under which the cache finds a result.
         kind=lambda wildcards: LAZY_KINDS[wildcards.kind],
@@ -88,10 +87,9 @@ rule lazy_attack:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(lambda wildcards: round(2 + lazy_seconds(wildcards) / 3)),
         mem_mb=lazy_memory,
-        runtime=lambda wildcards: minutes(lazy_seconds(wildcards)),
         gpu=0,
-        seconds=lambda wildcards: round(2 + lazy_seconds(wildcards) / 3),
     params:
         chosen=lazy_images,
         code=code("onestep.lazy.experiment"),
@@ -115,10 +113,9 @@ rule lazy_bracket:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(round(2 + 25 * setting(f"{LAZY}/bracket_images"))),
         mem_mb=lazy_memory,
-        runtime=minutes(60),
         gpu=0,
-        seconds=round(2 + 25 * setting(f"{LAZY}/bracket_images")),
     params:
         images=setting(f"{LAZY}/bracket_images"),
         code=code("onestep.lazy.experiment"),
@@ -143,10 +140,9 @@ rule lazy_journey:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(4),
         mem_mb=lazy_memory,
-        runtime=minutes(10),
         gpu=0,
-        seconds=4,
     params:
         code=code("onestep.lazy.experiment"),
     message:
@@ -168,10 +164,9 @@ rule lazy_adversarial:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(lazy_panel_seconds),
         mem_mb=2000,
-        runtime=lambda wildcards: minutes(lazy_panel_seconds(wildcards)),
         gpu=gpu_hint,
-        seconds=lazy_panel_seconds,
     params:
         dataset=setting("lazy/dataset"),
         # Params, not wildcards, make the key under which the cache finds a result.
@@ -205,10 +200,9 @@ rule lazy_check:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(lambda wildcards: 4 * lazy_panel_seconds(wildcards)),
         mem_mb=2000,
-        runtime=lambda wildcards: minutes(10 * lazy_panel_seconds(wildcards)),
         gpu=gpu_hint,
-        seconds=lambda wildcards: 4 * lazy_panel_seconds(wildcards),
     params:
         dataset=setting("lazy/dataset"),
         network=lambda wildcards: f"--width {wildcards.width} --side {wildcards.side} --run {wildcards.run}",
@@ -238,10 +232,9 @@ rule lazy_ball:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(lambda wildcards: round(2 + 1.5e-6 * int(wildcards.width) * setting(f"{LAZY}/ball_networks"))),
         mem_mb=lazy_memory,
-        runtime=minutes(240),
         gpu=0,
-        seconds=lambda wildcards: round(2 + 1.5e-6 * int(wildcards.width) * setting(f"{LAZY}/ball_networks")),
     params:
         dataset=setting("lazy/dataset"),
         sides=setting(f"{LAZY}/sides"),
@@ -272,10 +265,9 @@ rule lazy_claims:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(4),
         mem_mb=2000,
-        runtime=minutes(30),
         gpu=0,
-        seconds=4,
     params:
         gammas=setting("lazy/gammas"),
         seed=setting("seed"),
@@ -311,10 +303,9 @@ rule lazy_figures:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(8),
         mem_mb=2000,
-        runtime=minutes(30),
         gpu=0,
-        seconds=8,
     params:
         seed=setting("seed"),
         figures=lambda wildcards, output: Path(output.pdf[0]).parent,
@@ -346,10 +337,9 @@ rule lazy_notebook:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(6),
         mem_mb=2000,
-        runtime=minutes(60),
         gpu=0,
-        seconds=6,
     params:
         results=lambda wildcards, output: Path(output.page).parent.parent,
         code=code("onestep.notebook"),

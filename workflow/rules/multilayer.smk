@@ -32,10 +32,9 @@ rule multilayer_flip:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(lambda wildcards: multilayer_seconds("flip", wildcards)),
         mem_mb=4000,
-        runtime=lambda wildcards: minutes(multilayer_seconds("flip", wildcards)),
         gpu=0,
-        seconds=lambda wildcards: multilayer_seconds("flip", wildcards),
     params:
         # Params, not wildcards, make the key under which the cache finds a result.
         profile=lambda wildcards: wildcards.profile,
@@ -65,10 +64,9 @@ rule multilayer_ball:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(lambda wildcards: multilayer_seconds(wildcards.ball, wildcards)),
         mem_mb=2000,
-        runtime=lambda wildcards: minutes(multilayer_seconds(wildcards.ball, wildcards)),
         gpu=0,
-        seconds=lambda wildcards: multilayer_seconds(wildcards.ball, wildcards),
     params:
         ball=lambda wildcards: wildcards.ball,
         profile=lambda wildcards: wildcards.profile,
@@ -97,10 +95,9 @@ rule multilayer_collapse:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(collapse_seconds),
         mem_mb=1000,
-        runtime=lambda wildcards: minutes(collapse_seconds(wildcards)),
         gpu=0,
-        seconds=collapse_seconds,
     params:
         width=lambda wildcards: int(wildcards.width),
         first=lambda wildcards: int(wildcards.first),
@@ -131,10 +128,9 @@ rule multilayer_scan:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(scan_seconds),
         mem_mb=2000,
-        runtime=lambda wildcards: minutes(scan_seconds(wildcards)),
         gpu=0,
-        seconds=scan_seconds,
     params:
         depths=lambda wildcards: scan_grid(wildcards)[0],
         width=lambda wildcards: scan_grid(wildcards)[1],
@@ -163,10 +159,9 @@ rule multilayer_limit:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(7 if SCALE != "smoke" else 2),
         mem_mb=1000,
-        runtime=minutes(60),
         gpu=0,
-        seconds=7 if SCALE != "smoke" else 2,
     params:
         depths=setting(f"{MULTILAYER}/limit_depths"),
         input_dims=setting(f"{MULTILAYER}/scan_dims"),
@@ -195,10 +190,9 @@ rule multilayer_claims:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(8),
         mem_mb=3000,
-        runtime=minutes(60),
         gpu=0,
-        seconds=8,
     params:
         deltas=setting("multilayer/deltas"),
         constant=setting("multilayer/constant"),
@@ -236,10 +230,9 @@ rule multilayer_figures:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(12),
         mem_mb=3000,
-        runtime=minutes(60),
         gpu=0,
-        seconds=12,
     params:
         deltas=setting("multilayer/deltas"),
         constant=setting("multilayer/constant"),
@@ -276,10 +269,9 @@ rule multilayer_notebook:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(6),
         mem_mb=2000,
-        runtime=minutes(60),
         gpu=0,
-        seconds=6,
     params:
         results=lambda wildcards, output: Path(output.page).parent.parent,
         code=code("onestep.notebook"),

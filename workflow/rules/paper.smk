@@ -21,10 +21,9 @@ rule claims:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(1),
         mem_mb=500,
-        runtime=minutes(10),
         gpu=0,
-        seconds=1,
     params:
         code=code("onestep.claims"),
     message:
@@ -96,10 +95,9 @@ rule typeset:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(3),
         mem_mb=1000,
-        runtime=minutes(10),
         gpu=0,
-        seconds=3,
     params:
         code=code("onestep.paper"),
     message:
@@ -134,10 +132,9 @@ rule html:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(6),
         mem_mb=2000,
-        runtime=minutes(60),
         gpu=0,
-        seconds=6,
     params:
         # The report's own workflow must see the same configuration as this one.
         config=[f"{key}={config[key]}" for key in ("scale", "seed", "device", "data_source") if config[key] is not None],
@@ -168,10 +165,9 @@ rule latest:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(1),
         mem_mb=100,
-        runtime=minutes(10),
         gpu=0,
-        seconds=1,
     params:
         scale=SCALE,
     message:

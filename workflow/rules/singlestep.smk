@@ -60,10 +60,9 @@ rule singlestep_sample:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(sampling_seconds),
         mem_mb=sampling_memory,
-        runtime=lambda wildcards: minutes(sampling_seconds(wildcards)),
         gpu=gpu_hint,
-        seconds=sampling_seconds,
     params:
         # Params, not wildcards, make the key under which the cache finds a result.
         depth=lambda wildcards: int(wildcards.depth),
@@ -95,10 +94,9 @@ rule singlestep_universal:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(sampling_seconds),
         mem_mb=2000,
-        runtime=lambda wildcards: minutes(sampling_seconds(wildcards)),
         gpu=gpu_hint,
-        seconds=sampling_seconds,
     params:
         width=lambda wildcards: int(wildcards.width),
         first=lambda wildcards: int(wildcards.first),
@@ -128,10 +126,9 @@ rule singlestep_fixed:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(sampling_seconds),
         mem_mb=2000,
-        runtime=lambda wildcards: minutes(sampling_seconds(wildcards)),
         gpu=gpu_hint,
-        seconds=sampling_seconds,
     params:
         activation=lambda wildcards: wildcards.activation,
         width=lambda wildcards: int(wildcards.width),
@@ -161,10 +158,9 @@ rule singlestep_variants:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(sampling_seconds),
         mem_mb=2000,
-        runtime=lambda wildcards: minutes(sampling_seconds(wildcards)),
         gpu=gpu_hint,
-        seconds=sampling_seconds,
     params:
         variant=lambda wildcards: wildcards.variant,
         width=lambda wildcards: int(wildcards.width),
@@ -194,10 +190,9 @@ rule singlestep_hessian:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(setting(f"{SINGLESTEP}/hessian_networks") * setting(f"{SINGLESTEP}/hessian_dims")[-1] ** 3 * 5e-9 + 2),
         mem_mb=3000,
-        runtime=minutes(600 if SCALE == "paper" else 60),
         gpu=gpu_hint,
-        seconds=setting(f"{SINGLESTEP}/hessian_networks") * setting(f"{SINGLESTEP}/hessian_dims")[-1] ** 3 * 5e-9 + 2,
     params:
         activation=lambda wildcards: wildcards.activation,
         ratios=setting(f"{SINGLESTEP}/hessian_ratios"),
@@ -224,10 +219,9 @@ rule singlestep_bracket:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(lambda wildcards: setting(f"{SINGLESTEP}/bracket_networks") * (0.3 + 1.7e-4 * int(wildcards.width)) + 2),
         mem_mb=3000,
-        runtime=lambda wildcards: minutes(setting(f"{SINGLESTEP}/bracket_networks") * 3e-4 * int(wildcards.width)),
         gpu=0,
-        seconds=lambda wildcards: setting(f"{SINGLESTEP}/bracket_networks") * (0.3 + 1.7e-4 * int(wildcards.width)) + 2,
     params:
         width=lambda wildcards: int(wildcards.width),
         input_dims=setting(f"{SINGLESTEP}/bracket_dims"),
@@ -252,10 +246,9 @@ rule singlestep_limit:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(len(setting(f"{SINGLESTEP}/input_dims")) * setting(f"{SINGLESTEP}/limit_networks") * 3e-5 + 2),
         mem_mb=2000,
-        runtime=minutes(60),
         gpu=0,
-        seconds=len(setting(f"{SINGLESTEP}/input_dims")) * setting(f"{SINGLESTEP}/limit_networks") * 3e-5 + 2,
     params:
         input_dims=setting(f"{SINGLESTEP}/input_dims"),
         networks=setting(f"{SINGLESTEP}/limit_networks"),
@@ -283,10 +276,9 @@ rule singlestep_claims:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(40),
         mem_mb=12000 if SCALE == "paper" else 3000,
-        runtime=minutes(60),
         gpu=0,
-        seconds=40,
     params:
         gammas=setting("singlestep/gammas"),
         constant=setting("singlestep/fixed_step_constant"),
@@ -323,10 +315,9 @@ rule singlestep_figures:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(40),
         mem_mb=12000 if SCALE == "paper" else 3000,
-        runtime=minutes(60),
         gpu=0,
-        seconds=40,
     params:
         seed=setting("seed"),
         figures=lambda wildcards, output: Path(output.pdf[0]).parent,
@@ -358,10 +349,9 @@ rule singlestep_notebook:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
+        **lasting(6),
         mem_mb=2000,
-        runtime=minutes(60),
         gpu=0,
-        seconds=6,
     params:
         results=lambda wildcards, output: Path(output.page).parent.parent,
         code=code("onestep.notebook"),

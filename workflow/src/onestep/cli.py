@@ -1,6 +1,7 @@
 """The command line: what the workflow's rules run and what a person can run by hand. It alone knows every paper."""
 
 import argparse
+import contextlib
 import os
 import re
 import sys
@@ -110,6 +111,20 @@ def _common(commands: Any) -> None:
 
     verb.set_defaults(run=claims)
 
+    verb = commands.add_parser("cost", help="forecast time, memory, disk and GPU hours of a scale, from what past runs took")
+    verb.add_argument("--scale", choices=("smoke", "laptop", "paper"), required=True)
+    verb.add_argument("--cores", type=whole_number(1), default=os.cpu_count() or 1, help="of the machine (default: this one's)")
+    verb.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="where past runs are (default results)")
+
+    def cost(o: argparse.Namespace) -> None:
+        from onestep import cost
+
+        runs = cost.past(o.results)
+        found = cost.forecast(cost.plan(o.scale, Path()), o.scale, runs)
+        print(cost.table(found, o.scale, o.cores))
+
+    verb.set_defaults(run=cost)
+
     verb = commands.add_parser("notebook", help="execute a notebook and write it as a page")
     verb.add_argument("--notebook", type=Path, required=True, metavar="FILE", help="one of workflow/notebooks/")
     verb.add_argument("--results", type=Path, required=True, metavar="DIR", help="the folder of a scale")
@@ -182,5 +197,7 @@ def main() -> None:
 
 
 def _say(mistake: Mistake) -> int:
-    print(f"onestep: {mistake}", file=sys.stderr)
+    # A log on a full disk takes not even this line.
+    with contextlib.suppress(OSError):
+        print(f"onestep: {mistake}", file=sys.stderr)
     return 2
