@@ -47,14 +47,16 @@ class Sampled:
 
     file: Path
     found: list[tuple[float, Tensor, Minimal]]
+    starts: list[Tensor | None]
 
 
 @pytest.fixture(scope="module")
 def sampled(tmp_path_factory: pytest.TempPathFactory) -> Sampled:
-    told = Sampled(tmp_path_factory.mktemp("sampled") / "r.parquet", [])
+    told = Sampled(tmp_path_factory.mktemp("sampled") / "r.parquet", [], [])
 
     def seen(model: Remembered, x: Tensor, norm: float, **options: object) -> Minimal:
         told.found.append((norm, x, smallest(model, x, norm, **options)))
+        told.starts.append(options["start"])
         return told.found[-1][2]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -178,6 +180,15 @@ def test_distances_are_those_of_points_in_the_box_at_which_f_has_changed_its_sig
         # Once more, twice as precisely: just behind the boundary the sign may be that of the rounding, a little farther it is not.
         net = drawn("resnet", SIDE, network)
         assert (net.value(x.double() + 1.001 * change) * net.value(x.double()) < 0).all()
+
+
+def test_a_search_in_linf_begins_where_the_one_in_l2_has_ended(sampled: Sampled) -> None:
+    for network in range(3):
+        own = slice(len(NORMS) * network, len(NORMS) * (network + 1))
+        ended = {size: minimal.points - x for size, x, minimal in sampled.found[own]}
+        starts = dict(zip(ended, sampled.starts[own], strict=True))
+        assert torch.equal(starts.pop(math.inf), ended[2])
+        assert [*starts.values()] == [None, None]
 
 
 @pytest.mark.parametrize("norm", NORMS)
