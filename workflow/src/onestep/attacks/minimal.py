@@ -30,10 +30,10 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort({1: 60, 2: 40, math.inf: 40}, {1: 8, 2: 8, math.inf: 5}),
+    "fast": Effort({1: 60, 2: 40, math.inf: 40}, {1: 10, 2: 9, math.inf: 6}),
     "thorough": Effort({1: 60, 2: 40, math.inf: 40}, {1: 30, 2: 40, math.inf: 40}),
 }
-GAIN = 0.01
+GAIN = 0.015
 """Relative to the distance when so much was last gained."""
 CROSSING = 40
 """So many steps may pass until the sign has changed for the first time."""
@@ -142,9 +142,9 @@ def smallest(
       nearest points jump from corner to corner, it goes to the nearest point that is also near to the landing (`project_near`).
       Where it ends behind the boundary and nearer than ever, the pace grows, else it falls: it settles also where the boundary has kinks.
     Where delta = landing = nearest the conditions for a minimum hold; it need not be the global one. The nearest delta behind the boundary
-    (in l2 and l-infinity the one whose landing is) is brought back along its ray. The nearest point of the boundary as linearised there is
-    tried itself, in a thorough search the first delta as well, and the nearest of these counts: where the first step along the gradient
-    changes the sign, in l2 without a box, it is no farther than a root on that ray.
+    (in a fast search in l2 and l-infinity the one whose landing is) is brought back along its ray; the last step tries the nearest point of
+    the boundary as linearised there. In a thorough search the first delta is brought back as well, and the nearer one counts: where the
+    first step along the gradient changes the sign, in l2 without a box, it is no farther than a root on that ray.
     An input with the value 0 is on the boundary, unless its gradient is 0 too: then, as wherever no sign change is found, it has failed.
     """
     if norm not in NORMS.values():
@@ -167,9 +167,10 @@ def smallest(
     on_boundary = (value == 0) & gradient.any(-1)
     running = (value > 0) & gradient.any(-1)
     count = torch.ones_like(running, dtype=torch.int64)
-    first = best = nothing = _Ray(torch.zeros_like(x), torch.zeros_like(value), torch.zeros_like(x))
+    first = best = _Ray(torch.zeros_like(x), torch.zeros_like(value), torch.zeros_like(x))
     distance = torch.full_like(value, torch.inf)
-    found, promised = torch.zeros_like(running), distance
+    found = last = torch.zeros_like(running)
+    promised = distance
     left = torch.full_like(count, steps)
     marked, waited = distance, torch.zeros_like(count)  # the distance when a gain was last marked, and steps since then
     pace, margin = torch.zeros_like(value), torch.full_like(value, MARGIN)
@@ -225,19 +226,18 @@ def smallest(
             # Where f is 0 it is not negative yet: a little farther still.
             ahead = BEYOND * value + STILL * initial
             refined = torch.where(found[:, None], refined, delta + project(2, ahead, gradient, lower - delta, upper - delta))
+        running = running & gradient.any(-1) & torch.where(found, ~last | gained, step < CROSSING)
+        last = found & (still | (left <= 1) | (waited >= patience - 1))
+        if (running & last).any():
+            # Landings leave the faces of the box on which the nearest point of the best linearised boundary lies: it is the last step's.
+            height = (best.value - best.slope) * (1 + LANDING[x.dtype] / 2)
+            refined = torch.where(last[:, None], project(norm, height, best.gradient, lower, upper), refined)
         delta = refined.clamp(lower, upper)
-        running = running & gradient.any(-1) & torch.where(found, ~still & (left > 0) & (waited < patience), step < CROSSING)
 
     points, cost = _land(oriented, x, best)
-    # A point brought back along its ray leaves the faces of the box on which the nearest one lies: the nearest itself is tried, too.
-    height = (best.value - best.slope) * (1 + LANDING[x.dtype] / 2)
-    exact = torch.where(found[:, None], project(norm, height, best.gradient, lower, upper), 0)
-    value, gradient = oriented(x + exact, found)
-    cost = cost + found
-    tried = nothing.replaced(found & (value < 0), _Ray(exact, value, gradient))
-    for other in (tried, first) if effort == "thorough" else (tried,):
-        landed, more = _land(oriented, x, other)
-        nearer = other.delta.any(-1) & (_length(landed - x, norm) < _length(points - x, norm))
+    if effort == "thorough":
+        landed, more = _land(oriented, x, first)
+        nearer = first.delta.any(-1) & (_length(landed - x, norm) < _length(points - x, norm))
         points, cost = torch.where(nearer[:, None], landed, points), cost + more
     ok = found | on_boundary
     return Minimal(
