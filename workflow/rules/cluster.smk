@@ -134,9 +134,9 @@ def check_checkpoints(jobs):
     from onestep.training.near_init import BETWEEN_CHECKPOINTS
 
     for job in jobs:
-        if job.rule.name in TRAININGS and 60 * job.resources.runtime <= BETWEEN_CHECKPOINTS:
+        if job.rule.name in TRAININGS and 60 * (most := longest(job.resources.slurm_partition)) <= BETWEEN_CHECKPOINTS:
             raise Mistake(
-                f"profiles/slurm: partition {job.resources.slurm_partition!r} gives {job.rule.name} {job.resources.runtime} min, and its first"
+                f"profiles/slurm: partition {job.resources.slurm_partition!r} gives {job.rule.name} {most} min, and its first"
                 f" checkpoint comes after {BETWEEN_CHECKPOINTS:.0f} s: it would begin anew at each attempt; name one with a longer time limit"
             )
 
