@@ -138,8 +138,8 @@ def smallest(
     and linearised at x + delta,
     - `landing` is where the linearised boundary meets the ray through delta;
     - `nearest` is the point of the box nearest to x on the plane through the landing with the average of the last gradients as its normal;
-    - delta goes a share of the way from the landing to the nearest point, in l2 after mixing with the last steps (`Mixing`). In l1, whose
-      nearest points jump from corner to corner, it goes to the nearest point that is also near to the landing (`project_near`).
+    - delta goes a share of the way from the landing to the nearest point, in a fast search in l2 as mixed with the last ones (`Mixing`). In
+      l1, whose nearest points jump from corner to corner, it goes to the nearest point that is also near to the landing (`project_near`).
       Where it ends behind the boundary and nearer than ever, the pace grows, else it falls: it settles also where the boundary has kinks.
     Where delta = landing = nearest the conditions for a minimum hold; it need not be the global one. The nearest delta behind the boundary
     (in a fast search in l2 and l-infinity the one whose landing is) is brought back along its ray; the last step tries the nearest point of
