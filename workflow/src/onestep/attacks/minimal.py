@@ -30,7 +30,7 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort({1: 60, 2: 40, math.inf: 40}, {1: 10, 2: 9, math.inf: 6}),
+    "fast": Effort({1: 60, 2: 40, math.inf: 40}, {1: 9, 2: 8, math.inf: 6}),
     "thorough": Effort({1: 60, 2: 40, math.inf: 40}, {1: 30, 2: 40, math.inf: 40}),
 }
 GAIN = 0.015
