@@ -207,6 +207,14 @@ def test_no_job_asks_for_more_time_than_its_partition_gives(checkout: Checkout, 
     assert max(map(max, free)) > 2
 
 
+def test_jobs_that_together_ask_for_more_time_than_their_partition_gives_are_told_in_one_line(checkout: Checkout, tmp_path: Path) -> None:
+    """Slurm would refuse each such Slurm job; none of the smoke run's jobs alone asks for so much."""
+    path = path_with(tmp_path, sbatch="exit 1", squeue="exit 1", sinfo="echo normal 10:00")
+    done = checkout.run("snakemake", *PROFILE, "--config", "scale=smoke", PATH=path)
+    one_line(done, "jobs that share a Slurm job (below-", "partition 'normal' gives 10", "group-components of profiles/slurm/profile.yaml")
+    assert int(done.text.split(" ask for ")[1].split()[0]) > 10
+
+
 def test_a_slurm_that_does_not_answer_is_told_in_one_line(checkout: Checkout, tmp_path: Path) -> None:
     path = path_with(
         tmp_path, sbatch="exit 1", squeue="exit 1", sinfo="echo 'slurm_load_partitions: Unable to contact slurm controller' >&2; exit 1"

@@ -141,10 +141,23 @@ def check_checkpoints(jobs):
             )
 
 
+def check_shared(slurm_jobs):
+    """That Slurm will take them: the times of jobs that share a Slurm job are added, and no partition takes more than it gives any job."""
+    for slurm_job in slurm_jobs:
+        if (asked := slurm_job.resources.runtime) > (most := longest(slurm_job.resources.slurm_partition)):
+            raise Mistake(
+                f"profiles/slurm: {len(slurm_job.jobs)} jobs that share a Slurm job ({slurm_job.groupid}) ask for {asked} min together, and"
+                f" partition {slurm_job.resources.slurm_partition!r} gives {most}; name one with a longer time limit, or fewer jobs in"
+                " group-components of profiles/slurm/profile.yaml"
+            )
+
+
 def check_slurm():
     """A mistake in the profile, or a machine without Slurm, is one line before any job; Slurm itself would say it of every job."""
     check_partitions(filter(None, (CLUSTER["slurm_partition"], CLUSTER["gpu_partition"])))
     # The plugin takes several, and sends jobs under the first.
     if accounts := re.findall(r"[^,\s]+", CLUSTER.get("slurm_account", "")):
         check_accounts(accounts)
-    check_checkpoints(workflow.dag.needrun_jobs())
+    jobs = list(workflow.dag.needrun_jobs())
+    check_checkpoints(jobs)
+    check_shared({group for job in jobs if (group := workflow.dag.get_job_group(job))})
