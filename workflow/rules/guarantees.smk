@@ -1,4 +1,7 @@
 # guarantees: minimal distances of random and trained image networks. A job is one architecture and side, or one network to train.
+include: "jobs/guarantees.smk"
+
+
 GUARANTEES_FIGURES = {
     "distances": "Figure 1: median distances of random images",
     "relative": "Figure 2: the same, relative to the images",

@@ -1,4 +1,7 @@
 # lazy: two-layer networks trained near their initialisation. A job is one width and one run with all its sides.
+include: "jobs/lazy.smk"
+
+
 LAZY_FIGURES = {
     "dimension_unit": "Figure 5: perturbation, gradient and step against d, normalised",
     "dimension_pixels": "Figure 2: the same for pixels and a bias",

@@ -1,4 +1,7 @@
 # multilayer: deep random ReLU networks of any profile of widths. A job is one profile with all its depths and widths.
+include: "jobs/multilayer.smk"
+
+
 MULTILAYER_FIGURES = {
     "constant": "Theorem 1.1: its constant against depth",
     "scale": "Lemma 2.2: value and gradient against depth",

@@ -1,4 +1,7 @@
 # singlestep: random networks, one gradient step. A job is one (depth, width) with all its input dimensions.
+include: "jobs/singlestep.smk"
+
+
 SINGLESTEP_FIGURES = {
     "switched": "Figure 1: share of samples that one step switches",
     "step": "Figure 2a: the smallest step",
