@@ -1,6 +1,7 @@
 """The smallest distance found, against closed forms, a scan of all directions in the plane, and what a minimum has to satisfy."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from onestep.attacks import minimal, projection
 from onestep.attacks.minimal import EFFORTS, FAILED, OK, smallest
 from onestep.attacks.ray import SWITCHED, two_layer_roots
 from onestep.errors import Mistake
-from onestep.networks.residual import Architecture, Convolution, Dense, ImageNetwork, Pool
+from onestep.networks.residual import ARCHITECTURES, Architecture, Convolution, Dense, ImageNetwork, Pool
 from onestep.seeds import stream
 
 NORMS = (1, 2, math.inf)
@@ -387,6 +388,22 @@ def test_single_precision_finds_what_double_precision_does(norm: float) -> None:
     assert exact.points.dtype == exact.distance.dtype == torch.float64
     # The two searches may settle in other pieces of the boundary.
     torch.testing.assert_close(found.distance.double(), exact.distance, rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("shift", [1e-2, 1e-3])
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("norm", NORMS)
+def test_very_near_the_boundary_rounding_leaves_no_doubt_of_the_sign_change(norm: float, effort: str, shift: float) -> None:
+    """What single precision found is behind the boundary in double precision too, however many images are asked at once."""
+    for index in range(2):
+        draw = stream(0, "minimal near", index)
+        single = ImageNetwork.sample(draw, ARCHITECTURES["resnet"], 12, dtype=torch.float32)
+        double = replace(single, weights={name: weight.double() for name, weight in single.weights.items()})
+        far = torch.tensor(draw.random((4, single.side**2 * 3)))
+        x = smallest(double, far, 2, box=BOX, effort="fast").points.lerp(far, shift).float()
+        found = smallest(single, x, norm, box=BOX, effort=effort)
+        assert (found.status == OK).all()
+        assert (double.value(x.double()) * double.value(found.points.double()) < 0).all()
 
 
 def test_without_a_sign_change_it_fails_and_on_the_boundary_the_distance_is_zero() -> None:

@@ -105,7 +105,8 @@ class _Ray:
 def _land(model: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, ray: _Ray) -> tuple[Tensor, Tensor]:
     """Points [N, d] of the rays just behind a sign change, for an f that is not negative at x; and how many evaluations it took.
 
-    Newton's method along the ray, aimed a little too far, inside a bracket [low, high] that it bisects when it would leave it.
+    Newton's method along the ray, aimed a little too far, inside a bracket [low, high] that it bisects when it would leave it; in the end
+    as much farther as rounding may undo, in whatever order the model adds.
     """
     precision = LANDING[x.dtype]
     t = high = torch.ones_like(ray.value)
@@ -125,7 +126,10 @@ def _land(model: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, r
         value, gradient = model(x + t[:, None] * ray.delta, running)
         slope = _dot(gradient, ray.delta)
         count += running
-    return x + high[:, None] * ray.delta, count
+    # Rounding moves the entries of a point by a share eps of their size, and f with them: what is less far behind may not be behind.
+    rounding = torch.finfo(x.dtype).eps * _length(ray.gradient) * _length(x + ray.delta)
+    farther = torch.where(ray.slope < 0, (-rounding / (ray.slope * high)).clamp(max=1), 0.0)
+    return x + (high * (1 + farther))[:, None] * ray.delta, count
 
 
 def smallest(
@@ -239,6 +243,7 @@ def smallest(
         landed, more = _land(oriented, x, first)
         nearer = first.delta.any(-1) & (_length(landed - x, norm) < _length(points - x, norm))
         points, cost = torch.where(nearer[:, None], landed, points), cost + more
+    points = points.clamp(low, high)
     ok = found | on_boundary
     return Minimal(
         points=points,
