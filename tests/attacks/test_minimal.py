@@ -137,7 +137,8 @@ def test_of_a_linear_model_it_takes_few_gradients(norm: float) -> None:
     for i in range(20):
         normal, offset, x = hyperplane("no box", i)
         found = smallest(linear(normal, offset), x, norm)
-        assert (found.gradients <= (40 if norm == 1 else 10)).all()
+        # In l1 it searches twice.
+        assert (found.gradients <= (2 * EFFORTS["thorough"].patience[1] if norm == 1 else 10)).all()
 
 
 def test_of_a_sphere_the_distance_is_known() -> None:
@@ -361,8 +362,9 @@ def test_it_costs_what_it_says(norm: float, effort: str) -> None:
         found = smallest(counted, images(1, i), norm, box=BOX, effort=effort)
         assert found.gradients.tolist() == [len(asked)]
         # It goes on as long as it gains, but not without end.
-        # Before the sign has changed, after, and the landing.
-        assert EFFORTS[effort].patience[norm] < len(asked) <= 10 + EFFORTS[effort].steps[norm] + 10
+        # Before the sign has changed, after, and the landing; all of it twice in a thorough search in l1.
+        rounds = 2 if norm == 1 and effort == "thorough" else 1
+        assert rounds * EFFORTS[effort].patience[norm] < len(asked) <= rounds * (10 + EFFORTS[effort].steps[norm] + 10)
 
 
 @pytest.mark.parametrize("norm", NORMS)

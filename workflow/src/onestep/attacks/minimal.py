@@ -7,6 +7,7 @@ again and again, and each time goes towards the point of the linearised boundary
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -39,18 +40,21 @@ CROSSING = 40
 """So many steps may pass until the sign has changed for the first time."""
 BEYOND = 1.5
 """Each of them goes to the linearised boundary and half as far beyond."""
-PACE = {1: 2.0, 2: 0.5, math.inf: 0.8}
+PACE = {1: 2.0, 2: 0.8, math.inf: 0.8}
 """Of the first step after the sign change: in l1 the spread of `project_near`, relative to the largest entry; else the share of the way."""
 FASTER, SLOWER = 1.2, {1: 0.8, 2: 0.8, math.inf: 0.7}
 """What a step that ended nearer makes of the pace, and what one that did not."""
-NEWEST = {1: 0.4, 2: 1.0, math.inf: 0.3}
-"""The weight of the newest gradient in the average that is gone by: the nearest points in l1 and l-infinity follow ranks and signs of its
-entries, which kinks of f change all the time."""
+NEWEST = {1: 0.4, 2: 0.5, math.inf: 0.3}
+"""The weight of the newest gradient in the average that is gone by: kinks of f change it all the time, and the nearest points in l1 and
+l-infinity follow ranks and signs of its entries."""
 MEMORY = 4
 """Steps that are mixed in l2, whose nearest points are smooth in the gradient."""
 MARGIN, LESS, MORE, LEAST, MOST = 0.05, 0.8, 1.5, 0.01, 0.3
 """How far behind the linearised boundary a step aims, relative to f at the input as linearised: less after one that ended behind the
 boundary, more after one that did not, between the last two."""
+AGAIN = 0.75
+"""A thorough search in l1, which may settle in a corner, begins again with what it has found and this share of the shortest step in l2 to
+the boundary as linearised at the input, which moves all entries."""
 STRETCH = (0.3, 2.0)
 """A linearised boundary is looked for on the ray through a perturbation between these multiples of it."""
 STILL = 1e-7
@@ -103,7 +107,7 @@ class _Ray:
 
 
 def _land(model: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, ray: _Ray) -> tuple[Tensor, Tensor]:
-    """Points [N, d] of the rays just behind a sign change, for an f that is not negative at x; and how many evaluations it took.
+    """Perturbations [N, d] on the rays just behind a sign change, for an f that is not negative at x; and how many evaluations it took.
 
     Newton's method along the ray, aimed a little too far, inside a bracket [low, high] that it bisects when it would leave it; in the end
     as much farther as rounding may undo, in whatever order the model adds.
@@ -129,7 +133,7 @@ def _land(model: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, r
     # Rounding moves the entries of a point by a share eps of their size, and f with them: what is less far behind may not be behind.
     rounding = torch.finfo(x.dtype).eps * _length(ray.gradient) * _length(x + ray.delta)
     farther = torch.where(ray.slope < 0, (-rounding / (ray.slope * high)).clamp(max=1), 0.0)
-    return x + (high * (1 + farther))[:, None] * ray.delta, count
+    return (high * (1 + farther))[:, None] * ray.delta, count
 
 
 def smallest(
@@ -137,18 +141,8 @@ def smallest(
 ) -> Minimal:
     """The distance in l1, l2 or l-infinity (norm 1, 2, infinity) from each x [N, d] to the nearest sign change found inside the box.
 
-    It begins with the perturbations `start` [N, d], such as those found in another norm, or with a step along the gradient. Until the sign
-    has changed, x + delta moves to the boundary as linearised there, and beyond, by the shortest way in l2. From then on, with f > 0 at x
-    and linearised at x + delta,
-    - `landing` is where the linearised boundary meets the ray through delta;
-    - `nearest` is the point of the box nearest to x on the plane through the landing with the average of the last gradients as its normal;
-    - delta goes a share of the way from the landing to the nearest point, in a fast search in l2 as mixed with the last ones (`Mixing`). In
-      l1, whose nearest points jump from corner to corner, it goes to the nearest point that is also near to the landing (`project_near`).
-      Where it ends behind the boundary and nearer than ever, the pace grows, else it falls: it settles also where the boundary has kinks.
-    Where delta = landing = nearest the conditions for a minimum hold; it need not be the global one. The nearest delta behind the boundary
-    (in a fast search in l2 and l-infinity the one whose landing is) is brought back along its ray; the last step tries the nearest point of
-    the boundary as linearised there. In a thorough search the first delta is brought back as well, and the nearer one counts: where the
-    first step along the gradient changes the sign, in l2 without a box, it is no farther than a root on that ray.
+    The search begins with the perturbations `start` [N, d], such as those found in another norm, or with a step along the gradient. A
+    thorough one in l1 begins a second time where it has ended, disturbed, and the nearer point counts.
     An input with the value 0 is on the boundary, unless its gradient is 0 too: then, as wherever no sign change is found, it has failed.
     """
     if norm not in NORMS.values():
@@ -156,8 +150,6 @@ def smallest(
     low, high = box or (-math.inf, math.inf)
     if ((x < low) | (x > high)).any():
         raise Mistake(f"an input lies outside the box from {low} to {high} that its perturbation is to stay in; choose a box around it")
-    steps, patience = EFFORTS[effort].steps[norm], EFFORTS[effort].patience[norm]
-    lower, upper = low - x, high - x
     values, gradients = model(x)
     sign = torch.where(values < 0, -1.0, 1.0).to(x)
 
@@ -167,10 +159,52 @@ def smallest(
         values[where], gradients[where] = model(points[where])
         return sign * values, sign[:, None] * gradients
 
-    value, gradient = sign * values, sign[:, None] * gradients
-    on_boundary = (value == 0) & gradient.any(-1)
+    here = _Ray(torch.zeros_like(x), sign * values, sign[:, None] * gradients)
+    search = partial(_search, oriented, x, here, norm, low - x, high - x, effort)
+    delta, found, count = search(project(2, BEYOND * here.value, here.gradient, low - x, high - x) if start is None else start)
+    if norm == 1 and effort == "thorough":
+        other, also, more = search(delta + AGAIN * project(2, here.value, here.gradient, low - x, high - x))
+        nearer = also & ~(found & (_length(other, norm) >= _length(delta, norm)))
+        delta, found, count = torch.where(nearer[:, None], other, delta), found | also, count + more
+    points = (x + delta).clamp(low, high)
+    ok = found | ((here.value == 0) & here.gradient.any(-1))
+    return Minimal(
+        points=points,
+        distance=torch.where(ok, _length(points - x, norm), torch.nan),
+        status=torch.where(ok, OK, FAILED),
+        gradients=1 + count,
+    )
+
+
+def _search(
+    model: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    x: Tensor,
+    here: _Ray,
+    norm: float,
+    lower: Tensor,
+    upper: Tensor,
+    effort: str,
+    delta: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The shortest perturbations [N, d] found, beginning with delta [N, d]; where [N] one was; how many evaluations [N] it took.
+
+    `model` is f, above 0 at x, at points [N, d] where [N] it is asked; `here` what it is at x. Until the sign has changed, x + delta moves
+    to the boundary as linearised there, and beyond, by the shortest way in l2. From then on, with f linearised at x + delta,
+    - `landing` is where the linearised boundary meets the ray through delta;
+    - `nearest` is the point of the box nearest to x on the plane through the landing with the average of the last gradients as its normal;
+    - delta goes a share of the way from the landing to the nearest point, in a fast search in l2 as mixed with the last ones (`Mixing`). In
+      l1, whose nearest points jump from corner to corner, it goes to the nearest point that is also near to the landing (`project_near`).
+      Where it ends behind the boundary and nearer than ever, the pace grows, else it falls: it settles also where the boundary has kinks.
+    Where delta = landing = nearest the conditions for a minimum hold; it need not be the global one. The nearest delta behind the boundary
+    (in a fast search in l2 and l-infinity the one whose landing is) is brought back along its ray; the last step tries the nearest point of
+    the boundary as linearised there. In a thorough search the first delta is brought back as well, and the nearer one counts: where the
+    first step along the gradient changes the sign, in l2 without a box, it is no farther than a root on that ray.
+    """
+    steps, patience = EFFORTS[effort].steps[norm], EFFORTS[effort].patience[norm]
+    mixes = norm == 2 and effort == "fast"
+    value, gradient = here.value, here.gradient
     running = (value > 0) & gradient.any(-1)
-    count = torch.ones_like(running, dtype=torch.int64)
+    count = torch.zeros_like(running, dtype=torch.int64)
     first = best = _Ray(torch.zeros_like(x), torch.zeros_like(value), torch.zeros_like(x))
     distance = torch.full_like(value, torch.inf)
     found = last = torch.zeros_like(running)
@@ -179,12 +213,12 @@ def smallest(
     marked, waited = distance, torch.zeros_like(count)  # the distance when a gain was last marked, and steps since then
     pace, margin = torch.zeros_like(value), torch.full_like(value, MARGIN)
     initial, normal, mixing = value, gradient, Mixing(x, MEMORY)
-    delta = project(2, BEYOND * initial, gradient, lower, upper) if start is None else start.clamp(lower, upper)
+    delta = delta.clamp(lower, upper)
 
     for step in range(CROSSING + steps):
         if not running.any():
             break
-        value, gradient = oriented(x + delta, running)
+        value, gradient = model(x + delta, running)
         count += running
         changed, slope = value < 0, _dot(gradient, delta)
         height = value - slope  # of the linearised f at x
@@ -195,12 +229,12 @@ def smallest(
 
         crossed = running & changed & distance.isinf()
         nearer = running & changed & (length < distance)
-        here = _Ray(delta, value, gradient)
-        first, distance = first.replaced(crossed, here), torch.where(nearer, length, distance)
+        there = _Ray(delta, value, gradient)
+        first, distance = first.replaced(crossed, there), torch.where(nearer, length, distance)
         # The landing that the linearisation promises tells more than where a step ended; not in l1, whose margins are small.
         landed = length * stretch.clamp(max=1) if effort == "fast" and norm != 1 else length
         chosen = running & changed & (landed < promised)
-        best, promised = best.replaced(chosen, here), torch.where(chosen, landed, promised)
+        best, promised = best.replaced(chosen, there), torch.where(chosen, landed, promised)
         found = distance < torch.inf
         left -= (running & found).long()
         gained = promised < (1 - GAIN) * marked
@@ -218,7 +252,7 @@ def smallest(
             aim = refined = project_near(landing, pace, offset, normal, lower, upper)
         else:
             nearest = project(norm, offset, normal, lower, upper)
-            if norm == 2 and effort == "fast":
+            if mixes:
                 nearest = mixing.mixed(landing, nearest, running & found & usable)
             aim = landing + pace[:, None] * (nearest - landing)
             refined = (1 + margin * pace)[:, None] * aim
@@ -238,19 +272,12 @@ def smallest(
             refined = torch.where(last[:, None], project(norm, height, best.gradient, lower, upper), refined)
         delta = refined.clamp(lower, upper)
 
-    points, cost = _land(oriented, x, best)
+    shortest, cost = _land(model, x, best)
     if effort == "thorough":
-        landed, more = _land(oriented, x, first)
-        nearer = first.delta.any(-1) & (_length(landed - x, norm) < _length(points - x, norm))
-        points, cost = torch.where(nearer[:, None], landed, points), cost + more
-    points = points.clamp(low, high)
-    ok = found | on_boundary
-    return Minimal(
-        points=points,
-        distance=torch.where(ok, _length(points - x, norm), torch.nan),
-        status=torch.where(ok, OK, FAILED),
-        gradients=count + cost,
-    )
+        landed, more = _land(model, x, first)
+        nearer = first.delta.any(-1) & (_length(landed, norm) < _length(shortest, norm))
+        shortest, cost = torch.where(nearer[:, None], landed, shortest), cost + more
+    return shortest, found, count + cost
 
 
 def _first_pace(norm: float, landing: Tensor) -> Tensor:
