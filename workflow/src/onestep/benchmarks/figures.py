@@ -157,9 +157,9 @@ def draw_figure(found: dict[str, pd.DataFrame]) -> Figure:
 def draw(file: Path, numbers: Path, out: Path) -> None:
     """Writes the tables into the folder `numbers` and the figure into the folder `out`."""
     rows, born = records.read([file]), read_certificate(file)
-    if "machine" not in born or "part" not in rows:
+    if "measured_on" not in born or "part" not in rows:
         raise Mistake(f"{file}: not a record file of `onestep benchmarks matrix-free`; name one")
-    found = tables(rows, born["machine"], born["parameters"]["memory_gb"])
+    found = tables(rows, born["measured_on"], born["parameters"]["memory_gb"])
     own = certificate(parameters={}, modules=[__name__], inputs=[file], seed=born["seed"])
     for name, table in found.items():
         records.write_table(numbers / f"{name}.csv", table, own)

@@ -308,4 +308,4 @@ def run(
         rows.append(row | {"status": "measured" if fits else "too large"} | found)
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     born = certificate(parameters=parameters, modules=[__name__], seed=seed)
-    records.write(out, frame, COLUMNS, born | {"machine": worked_on})
+    records.write(out, frame, COLUMNS, born | {"measured_on": worked_on})
