@@ -19,7 +19,7 @@ rule benchmarks_matrix_free:
     # More than a laptop has: Snakemake makes it all that there are.
     threads: 16
     resources:
-        **lasting({"smoke": 12, "laptop": 120, "paper": 3600}[SCALE]),
+        **lasting({"smoke": 12, "laptop": 60, "paper": 3600}[SCALE]),
         mem_mb=1000 + round(1500 * setting(f"{BENCHMARKS}/memory_gb")),
         gpu=0,
     params:
@@ -123,7 +123,7 @@ rule benchmarks_minimal:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
-        **lasting({"smoke": 15, "laptop": 1800, "paper": 4500}[SCALE]),
+        **lasting({"smoke": 15, "laptop": 800, "paper": 2000}[SCALE]),
         mem_mb=2000,
         gpu=0,
     params:

@@ -127,7 +127,7 @@ rule guarantees_law:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
-        **lasting(lambda wildcards: round(2 + 2e-3 * int(wildcards.side) * setting(f"{GUARANTEES}/law_inputs"), 1)),
+        **lasting(lambda wildcards: round(1.3 + 4e-4 * int(wildcards.side) ** 2 * setting(f"{GUARANTEES}/law_inputs"), 1)),
         mem_mb=3000,
         gpu=0,
     params:

@@ -116,7 +116,7 @@ rule lazy_bracket:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
-        **lasting(round(2 + 25 * setting(f"{LAZY}/bracket_images"))),
+        **lasting(round(2 + 4 * setting(f"{LAZY}/bracket_images"))),
         mem_mb=lazy_memory,
         gpu=0,
     params:
@@ -203,7 +203,7 @@ rule lazy_check:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
-        **lasting(lambda wildcards: 4 * lazy_panel_seconds(wildcards)),
+        **lasting(lazy_panel_seconds),
         mem_mb=2000,
         gpu=gpu_hint,
     params:
@@ -235,7 +235,7 @@ rule lazy_ball:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
-        **lasting(lambda wildcards: round(2 + 1.5e-6 * int(wildcards.width) * setting(f"{LAZY}/ball_networks"))),
+        **lasting(lambda wildcards: round(2 + (0.07 + 4e-5 * int(wildcards.width)) * setting(f"{LAZY}/ball_networks"))),
         mem_mb=lazy_memory,
         gpu=0,
     params:

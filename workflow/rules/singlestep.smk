@@ -279,7 +279,7 @@ rule singlestep_claims:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
-        **lasting(40),
+        **lasting(20),
         mem_mb=12000 if SCALE == "paper" else 3000,
         gpu=0,
     params:
@@ -318,7 +318,7 @@ rule singlestep_figures:
         "../../envs/onestep.yaml"
     threads: 1
     resources:
-        **lasting(40),
+        **lasting(20),
         mem_mb=12000 if SCALE == "paper" else 3000,
         gpu=0,
     params:

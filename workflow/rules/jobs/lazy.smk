@@ -94,8 +94,8 @@ def lazy_images(wildcards):
 def lazy_seconds(wildcards):
     """About how long a training takes, from measured times."""
     pixels = sum(side**2 for side in setting(f"{LAZY}/sides"))
-    epochs = {"published": 10, "published-pixels": 2, "corrected": 3, "corrected-pixels": 0.5}[wildcards.kind]
-    epochs = 0.1 if int(wildcards.width) in setting(f"{LAZY}/widest") else epochs
+    epochs = {"published": 10, "published-pixels": 10, "corrected": 1.8, "corrected-pixels": 3.5}[wildcards.kind]
+    epochs = 0.07 if int(wildcards.width) in setting(f"{LAZY}/widest") else epochs
     return round(2 + epochs * 2e-6 * int(wildcards.width) * pixels)
 
 

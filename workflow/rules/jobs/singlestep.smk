@@ -34,7 +34,7 @@ def sampling_seconds(wildcards):
     """About how long a job takes, from measured times: held or never formed, more evaluations along the ray where d is small."""
     depth, width = int(wildcards.get("depth", 1)), int(wildcards.width)
     looks = [3 + 12 * d**-0.3 * (depth > 1) for d in setting(f"{SINGLESTEP}/input_dims")]
-    free = sum(inputs_of(wildcards) * depth * n * (1e-4 + 3e-8 * width * (1 + n / 10)) for n in looks)
+    free = sum(inputs_of(wildcards) * depth * n * (1e-4 + 1e-8 * width * (1 + n / 10)) for n in looks)
     held = sum(depth * (1.5e-8 * min(width, 3000) ** 2 + 1e-4 * n) for n in looks)
     return round(1.5 + networks_in_part(wildcards) * min(free, held), 1)
 
