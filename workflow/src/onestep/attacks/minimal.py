@@ -62,6 +62,9 @@ STILL = 1e-7
 LANDING = {torch.float64: 1e-10, torch.float32: 1e-4}
 """How far behind the boundary a landed point may be, relative to the distance; the precision resolves it."""
 LANDING_STEPS = 60
+ROUNDING = 4
+"""So far behind the boundary, relative to what f changes by where all entries of the point move by eps, a landed point is at least. Of
+networks in single precision f was up to twice that off, and it is asked for twice: here, and by whoever looks at the point."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +133,7 @@ def _land(model: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], x: Tensor, r
         value, gradient = model(x + t[:, None] * ray.delta, running)
         slope = _dot(gradient, ray.delta)
         count += running
-    # Rounding moves the entries of a point by a share eps of their size, and f with them: what is less far behind may not be behind.
-    rounding = torch.finfo(x.dtype).eps * _length(ray.gradient) * _length(x + ray.delta)
+    rounding = ROUNDING * torch.finfo(x.dtype).eps * _length(ray.gradient) * _length(x + ray.delta)
     farther = torch.where(ray.slope < 0, (-rounding / (ray.slope * high)).clamp(max=1), 0.0)
     return (high * (1 + farther))[:, None] * ray.delta, count
 
@@ -210,7 +212,9 @@ def _search(
     found = last = torch.zeros_like(running)
     promised = distance
     left = torch.full_like(count, steps)
-    marked, waited = distance, torch.zeros_like(count)  # the distance when a gain was last marked, and steps since then
+    # The distance when a gain was last marked, steps since then, and gains; the first is the sign change, and far from the boundary the
+    # next can take long.
+    marked, waited, gains = distance, torch.zeros_like(count), torch.zeros_like(count)
     pace, margin = torch.zeros_like(value), torch.full_like(value, MARGIN)
     initial, normal, mixing = value, gradient, Mixing(x, MEMORY)
     delta = delta.clamp(lower, upper)
@@ -238,7 +242,8 @@ def _search(
         found = distance < torch.inf
         left -= (running & found).long()
         gained = promised < (1 - GAIN) * marked
-        marked, waited = torch.where(gained, promised, marked), torch.where(gained | ~found, 0, waited + 1)
+        gains = gains + gained
+        marked, waited = torch.where(gained, promised, marked), torch.where(gained | (gains < 2), 0, waited + 1)
         pace = torch.where(crossed, _first_pace(norm, landing), pace * torch.where(nearer, FASTER, SLOWER[norm]))
         pace = pace if norm == 1 else pace.clamp(max=1)
         margin = torch.where(crossed, margin, margin * torch.where(changed, LESS, MORE)).clamp(LEAST, MOST)
