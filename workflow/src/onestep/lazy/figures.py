@@ -219,11 +219,8 @@ def journey(rows: pd.DataFrame) -> Figure:
             for (dim, _), line in own.groupby(["input_dim", "run"]):
                 axis.plot(line["steps"], line[column], color=colours[dim], linewidth=0.8)
             axis.set_xscale("log")
-            if own["steps"].max() < 10 * own["steps"].min():
-                # There is hardly a power of ten, and the ticks between them would be too close.
-                logarithmic(axis, _round(own["steps"].min(), own["steps"].max()))
             if column == "farthest":
-                axis.set_yscale("log")
+                logarithmic(axis, _round(own[column].min(), own[column].max()), "y")
                 axis.axhline(10, color=_GREY, linestyle="--", linewidth=0.8)
                 axis.set_ylabel("‖x‖ = 1" if norm == "unit" else "pixels")
             if index == 0:
