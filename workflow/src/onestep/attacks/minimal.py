@@ -24,7 +24,7 @@ STATUS = ("failed", "ok")
 
 @dataclass(frozen=True)
 class Effort:
-    """By norm: the steps after the first sign change, and after how many of them that have not gained `GAIN` in all the search ends."""
+    """By norm: the steps after the first sign change, and after how many that have not gained `GAIN` in all a search ends that has before."""
 
     steps: dict[float, int]
     patience: dict[float, int]
