@@ -24,7 +24,7 @@ STATUS = ("failed", "ok")
 
 @dataclass(frozen=True)
 class Effort:
-    """By norm: the steps after the first sign change, and after how many that have not gained `GAIN` in all a search ends that has before."""
+    """By norm: the steps after the first sign change, and after how many without a gain of `GAIN` in all a search ends that has gained."""
 
     steps: dict[float, int]
     patience: dict[float, int]
